@@ -1,0 +1,1 @@
+"""Subscribers of events: logs and history. They never call back."""

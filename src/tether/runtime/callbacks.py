@@ -1,0 +1,103 @@
+"""Observers: users' callbacks, each behind a bounded queue of its own.
+
+A callback that raises, hangs or is slow is logged and counted; it never stops or delays reconnection, nor another
+callback. A worker task exists only while there is something to deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tether.core.duration import compact
+
+QUEUE_LIMIT = 100
+"""Calls kept per callback that cannot keep up; then the oldest is dropped and counted."""
+
+Report = Callable[[str, str, BaseException | None], None]
+"""``report(name, what, error)``: a callback failed (``error``), or one of its calls was dropped (``None``)."""
+
+
+class Mailbox:
+    """Delivers calls to one callback, in order, one at a time.
+
+    Args:
+        callback: sync (called on the loop's thread) or async.
+        name: for messages.
+        report: told of every failure and drop.
+        timeout: seconds that one async call may take; ``None`` for no limit.
+        limit: calls kept while the callback is busy.
+    """
+
+    __slots__ = ("_limit", "_queue", "_report", "_task", "_timeout", "callback", "dropped", "name")
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        name: str,
+        report: Report,
+        timeout: float | None,
+        limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self.callback, self.name = callback, name
+        self._report = report
+        self._timeout, self._limit = timeout, limit
+        self._queue: deque[tuple[Any, ...]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    def post(self, *args: Any) -> None:
+        """Have the callback called with ``args``, soon. Never waits."""
+        if len(self._queue) >= self._limit:
+            self._queue.popleft()
+            self.dropped += 1
+            self._report(self.name, "dropped", None)
+        self._queue.append(args)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work(), name=f"tether {self.name}")
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The worker, while there is one."""
+        return self._task
+
+    def forget(self) -> None:
+        """Drop what waits, and the worker of a loop that is gone."""
+        self._queue.clear()
+        self._task = None
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                await self._call(self._queue.popleft())
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None
+
+    async def _call(self, args: tuple[Any, ...]) -> None:
+        deadline: asyncio.Timeout | None = None
+        try:
+            result = self.callback(*args)
+            if inspect.isawaitable(result):
+                async with asyncio.timeout(self._timeout) as deadline:
+                    await result
+        except Exception as error:  # noqa: BLE001 - whatever a user's callback raises ends here
+            late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
+            what = f"took more than {compact(self._timeout or 0)}" if late else "raised"
+            self._report(self.name, what, error)
+
+
+async def finish(mailboxes: list[Mailbox], grace: float) -> None:
+    """Give running callbacks ``grace`` seconds, then cancel them. Never waits for (or cancels) the calling task."""
+    current = asyncio.current_task()
+    tasks = {box.task for box in mailboxes if box.task is not None and box.task is not current}
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=grace)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=grace)

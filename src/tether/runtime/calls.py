@@ -1,0 +1,198 @@
+"""Users' calls on a supervised connection: ``run()`` and ``guard()``.
+
+This is the hot path: no task, no lock, no timer unless a deadline was given. A call that is under way when the
+connection is lost is ended by cancelling the caller's task, as ``asyncio.timeout`` does, and the cancellation is turned
+into ``IndeterminateError`` before it leaves here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import current_task
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast
+
+from tether.core import signals as sig
+from tether.core.cause import Cause, Code
+from tether.core.lifecycle import Status
+from tether.core.redact import describe
+from tether.errors import IndeterminateError, UsageError
+from tether.runtime.engine import Engine
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+_SAYS_NOTHING_YET = {Code.TIMEOUT, Code.AUTH, Code.OVERLOADED, Code.SERVER_ERROR, Code.CLOSED}
+"""Causes of a call's error that do not prove the connection dead: they ask for a probe, and come through unchanged."""
+
+
+async def run(
+    engine: Engine[Any],
+    operation: Callable[[Any], Awaitable[T] | T],
+    *,
+    idempotent: bool = False,
+    timeout: float | None = None,
+) -> T:
+    """Call ``operation(client)``. See ``Reconnector.run``."""
+    if timeout is None:
+        if engine.up:
+            return await _run_once(engine, operation) if not idempotent else await _repeat(engine, operation)
+        return await _run_down(engine, operation)
+    async with asyncio.timeout(timeout):
+        await wait_until_up(engine)
+        return await (_repeat(engine, operation) if idempotent else _run_once(engine, operation))
+
+
+async def _run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
+    task = current_task()
+    calls = engine.calls
+    if task is None or task in calls:  # outside of any task, or inside another run() on the same connection: the outer one answers for it
+        return await _plain(operation(engine.client))
+    generation = engine.link.generation
+    calls[task] = None
+    try:
+        result = operation(engine.client)
+        if hasattr(result, "__await__"):
+            result = await result
+    except BaseException as error:
+        failure = _settle(engine, task, generation, error)
+        if failure is error:
+            raise
+        raise failure from error
+    if calls.pop(task) is not None:
+        task.uncancel()  # the connection was lost, but the operation ended well all the same
+    return cast(T, result)
+
+
+async def _plain(result: Awaitable[T] | T) -> T:
+    return await result if isinstance(result, Awaitable) else result
+
+
+async def _run_down(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
+    """Refuse; but a user's own client of a connection that was given up may find out that the peer is back."""
+    if engine.link.status is not Status.FAILED or engine.connector.client is None or engine.link.paused:
+        raise engine.not_connected()
+    try:
+        result = await _plain(operation(engine.connector.client))
+    except Exception as error:
+        if engine.find_cause(error) is None:
+            raise
+        raise engine.not_connected() from error
+    engine.feed(sig.CallSucceeded())
+    return result
+
+
+async def _repeat(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
+    """Repeat an idempotent operation until it ends otherwise than by a loss; at most twice on one connection."""
+    failed_on = -1
+    while True:
+        try:
+            return await _run_once(engine, operation)
+        except IndeterminateError:
+            # A driver that retries has repeated it already: ours would multiply with its attempts.
+            if engine.connector.driver_retries or engine.link.generation == failed_on:
+                raise
+            failed_on = engine.link.generation
+        await _wait_until_good(engine)
+
+
+async def _wait_until_good(engine: Engine[Any]) -> None:
+    """Wait, no longer than one attempt may take, for a connection that has proved itself after the loss of a call."""
+    try:
+        async with asyncio.timeout(engine.watch.connect_timeout):
+            engine.probe_now()
+            await engine.verdict()  # a pool's call may break alone, and the connection be well
+            await wait_until_up(engine)
+    except TimeoutError:
+        raise engine.not_connected() from None
+
+
+async def wait_until_up(engine: Engine[Any]) -> None:
+    """Return once connected.
+
+    Raises:
+        NotConnected: it was given up, is stopped, or ends so while we wait.
+    """
+    if engine.up:
+        return
+    if engine.link.status in {Status.FAILED, Status.DISCONNECTED}:
+        raise engine.not_connected()
+    await engine.connected()
+
+
+def _settle(engine: Engine[Any], task: asyncio.Task[Any], generation: int, error: BaseException) -> BaseException:
+    """Decide what a call that raised ``error`` raises, and what the engine learns from it."""
+    cut = engine.calls.pop(task, None)
+    if cut is not None:
+        others = task.uncancel()
+        if isinstance(error, asyncio.CancelledError):
+            return error if others > 0 else _indeterminate(engine, cut, None)
+    if not isinstance(error, Exception):
+        return error
+    cause = engine.find_cause(error)
+    if cause is None:
+        return error
+    proof = not (cause.code in _SAYS_NOTHING_YET and not _has_errno(error))
+    report(engine, error, generation if proof and engine.connector.client is None else None)
+    lost = cut is not None or engine.link.generation != generation or not engine.up
+    return _indeterminate(engine, cut or cause, error) if proof or lost else error
+
+
+def _has_errno(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def _indeterminate(engine: Engine[Any], cause: Cause, error: BaseException | None) -> IndeterminateError:
+    text = f"{engine.name} was lost in mid-call ({cause.code.value}: {cause.label()}); it may or may not have been done"
+    if error is not None:
+        text += f"; {describe(error, engine.connector.secrets)}"
+    return IndeterminateError(text, cause)
+
+
+def report(engine: Engine[Any], error: BaseException, generation: int | None) -> None:
+    """Take a detector's word. See ``Reconnector.report``."""
+    if generation is None:
+        engine.probe_now()
+        return
+    cause = engine.find_cause(error)
+    if cause is not None and engine.link.status is not Status.DISCONNECTED:
+        engine.feed(sig.Lost(generation, cause))
+
+
+class Guard(Generic[C]):
+    """``async with guard as client``: the body's errors are looked at as ``run()`` looks at an operation's."""
+
+    __slots__ = ("_engine", "_generation", "_task")
+
+    def __init__(self, engine: Engine[Any]) -> None:
+        self._engine = engine
+        self._task: asyncio.Task[Any] | None = None
+        self._generation = 0
+
+    async def __aenter__(self) -> C:
+        engine = self._engine
+        if not engine.up:
+            raise engine.not_connected()
+        task = current_task()
+        if self._task is not None:
+            raise UsageError("a guard can be entered once; call guard() for each use")
+        if task is not None and task not in engine.calls:
+            engine.calls[task] = None
+            self._task = task
+        self._generation = engine.link.generation
+        return cast(C, engine.client)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task = self._task
+        if task is None:
+            return
+        if error is None:
+            if self._engine.calls.pop(task) is not None:
+                task.uncancel()
+            return
+        failure = _settle(self._engine, task, self._generation, error)
+        if failure is not error:
+            raise failure from error

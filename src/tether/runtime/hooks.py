@@ -1,0 +1,68 @@
+"""The callbacks of one connection, by kind of event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tether.core.events import Kind, ReconnectEvent
+from tether.runtime.callbacks import Mailbox, Report
+from tether.runtime.options import check_callable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ARGUMENTS: dict[Kind, Callable[[ReconnectEvent], tuple[Any, ...]]] = {
+    Kind.CONNECTED: lambda _: (),
+    Kind.RECONNECTED: lambda _: (),
+    Kind.LOST: lambda event: (event.error,),
+    Kind.ATTEMPT_FAILED: lambda event: (event.error, event.retry_count),
+    Kind.GAVE_UP: lambda event: (event.error, event.retry_count),
+}
+_NAMES = {
+    Kind.CONNECTED: "on_connect",
+    Kind.RECONNECTED: "on_reconnect",
+    Kind.LOST: "on_disconnect",
+    Kind.ATTEMPT_FAILED: "on_reconnect_failed",
+    Kind.GAVE_UP: "on_give_up",
+}
+
+
+class Hooks:
+    """A subscriber that turns events into calls of users' callbacks."""
+
+    __slots__ = ("_by_kind", "_report", "_timeout")
+
+    def __init__(self, timeout: float, report: Report) -> None:
+        self._timeout, self._report = timeout, report
+        self._by_kind: dict[Kind, list[Mailbox]] | None = None
+
+    def add(self, kind: Kind, callback: F) -> F:
+        """Have ``callback`` called for every event of ``kind``. Returns it.
+
+        Raises:
+            ConfigError: it cannot be called.
+        """
+        hook = _NAMES[kind]
+        check_callable(callback, what=hook, example="lambda *args: None")
+        name = f"{hook}({getattr(callback, '__qualname__', type(callback).__qualname__)})"
+        box = Mailbox(callback, name, self._report, self._timeout)
+        if self._by_kind is None:
+            self._by_kind = {}
+        self._by_kind.setdefault(kind, []).append(box)
+        return callback
+
+    def __call__(self, event: ReconnectEvent) -> None:
+        """Post the event's arguments to the callbacks of its kind."""
+        if self._by_kind is None:
+            return
+        for box in self._by_kind.get(event.kind, ()):
+            box.post(*_ARGUMENTS[event.kind](event))
+
+    def mailboxes(self) -> list[Mailbox]:
+        """Return all of them."""
+        return [box for boxes in (self._by_kind or {}).values() for box in boxes]
+
+    def forget(self) -> None:
+        """Drop what waits: the loop is gone."""
+        for box in self.mailboxes():
+            box.forget()

@@ -1,0 +1,454 @@
+"""The public face of one supervised connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from tether.backoff import exponential_backoff
+from tether.core import signals as sig
+from tether.core.backoff import Backoff
+from tether.core.cause import Cause, Rule
+from tether.core.duration import Duration, seconds
+from tether.core.events import Kind
+from tether.core.lifecycle import Status
+from tether.core.redact import describe, redact
+from tether.core.schedule import Plan
+from tether.errors import UsageError
+from tether.observe.history import history
+from tether.observe.logs import LogLines
+from tether.ports import Connector, Subscriber
+from tether.runtime import calls
+from tether.runtime.attempt import Credentials
+from tether.runtime.bus import Bus, EventStream
+from tether.runtime.callbacks import finish
+from tether.runtime.classify import all_rules
+from tether.runtime.engine import Engine
+from tether.runtime.hooks import Hooks
+from tether.runtime.options import Watch, check_callable, check_count, safe_backoff
+
+C = TypeVar("C")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+CALLBACK_GRACE = 0.3
+"""Seconds that ``stop()`` gives callbacks that are still running."""
+
+DEFAULT_INTERVAL = exponential_backoff(1, 2, maximum=60, jitter=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Figures of one connection since it was made. Durations in seconds.
+
+    Attributes:
+        attempts: dials begun.
+        connects: dials that got all the way.
+        losses: connections lost.
+        failed_attempts: dials that failed.
+        probes_failed: probes without a good answer.
+        stalls: times that this process's own loop was late for a verdict.
+        callbacks_failed: callbacks that raised or took too long.
+        dropped: callback calls and messages dropped because a queue was full.
+        uptime: total time connected, the present connection included.
+        next_attempt_in: until the next dial, or ``None`` when none is due.
+    """
+
+    status: Status
+    paused: bool
+    degraded: bool
+    flapping: bool
+    generation: int
+    retry_count: int
+    cause: Cause | None
+    attempts: int
+    connects: int
+    losses: int
+    failed_attempts: int
+    probes_failed: int
+    stalls: int
+    callbacks_failed: int
+    dropped: int
+    uptime: float
+    next_attempt_in: float | None
+
+
+class Reconnector(Generic[C]):
+    """Keeps one connection alive: notices a loss, names the cause, waits the right time, comes back, restores.
+
+    The constructor does no I/O and needs no running loop. All methods belong to the event loop of ``start()``.
+
+    Args:
+        connector: the technology (``tether.ports.Connector``).
+        name: for logs, events and the manager; the connector's kind and endpoint by default.
+        max_retries: attempts after a loss (a first start: one more); ``None`` for ever. Settable while running.
+        retry_interval: a backoff, ``retry_count (0-based) -> seconds``. Settable while running.
+        connect_timeout: one deadline over a whole attempt: DNS, TCP, TLS, login, restore, round trip.
+        stable_after: how long a connection must live before its backoff forgets.
+        health_check: probe actively; ``False`` leaves the passive signals.
+        health_check_interval: between probes.
+        health_check_timeout: for one probe.
+        failure_threshold: failed probes in a row that make a loss.
+        callback_timeout: for one call of an async callback.
+        credentials: sync or async callable that answers a new credential when the old one was refused.
+        reauth_delay: pause between a refused login and the next one.
+        quick_first_retry: whether the first dial after a stable connection waits only U[0, 0.1 s].
+        rules: your own ``rule(error, phase)`` → a cause's code or ``None``, asked before the built-in ones.
+        subscribers: called with every event, at once; they must neither wait nor raise.
+        logger: ``None`` for ``logging.getLogger("tether.<kind>")``.
+        rng: the source of jitter, for tests.
+
+    Raises:
+        ConfigError: a value that cannot work; nothing was started.
+    """
+
+    def __init__(
+        self,
+        connector: Connector[Any],
+        *,
+        name: str | None = None,
+        max_retries: int | None = None,
+        retry_interval: Backoff = DEFAULT_INTERVAL,
+        connect_timeout: Duration = 10.0,
+        stable_after: Duration = 10.0,
+        health_check: bool = True,
+        health_check_interval: Duration = 10.0,
+        health_check_timeout: Duration = 3.0,
+        failure_threshold: int = 1,
+        callback_timeout: Duration = 30.0,
+        credentials: Callable[[], Any] | None = None,
+        reauth_delay: Duration = 1.0,
+        quick_first_retry: bool = True,
+        rules: Sequence[Rule] = (),
+        subscribers: Sequence[Subscriber] = (),
+        logger: logging.Logger | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        if credentials is not None:
+            check_callable(credentials, what="credentials", example="lambda: read_password()")
+        logger = logger or logging.getLogger(f"tether.{connector.kind}")
+        watch = Watch(
+            logger=logger,
+            connect_timeout=seconds(connect_timeout, what="connect_timeout", positive=True),
+            health_check=bool(health_check),
+            interval=seconds(health_check_interval, what="health_check_interval", positive=True),
+            timeout=seconds(health_check_timeout, what="health_check_timeout", positive=True),
+            failure_threshold=check_count(failure_threshold, what="failure_threshold", least=1) or 1,
+            callback_timeout=seconds(callback_timeout, what="callback_timeout", positive=True),
+        )
+        plan = Plan(
+            interval=safe_backoff(retry_interval, logger),
+            max_retries=check_count(max_retries, what="max_retries", least=0, may_be_none=True),
+            stable_after=seconds(stable_after, what="stable_after"),
+            reauth_delay=seconds(reauth_delay, what="reauth_delay"),
+            quick_first=bool(quick_first_retry),
+        )
+        self._hooks = Hooks(watch.callback_timeout, self._callback_failed)
+        self._bus = Bus((LogLines(logger), history.append, self._hooks, *subscribers))
+        self._engine: Engine[Any] = Engine(
+            name or f"{connector.kind}://{connector.endpoint}",
+            connector,
+            plan,
+            watch,
+            all_rules(rules, connector.rules, connector.driver_modules),
+            None if credentials is None else Credentials(credentials),
+            self._bus.publish,
+            random.random if rng is None else rng.random,
+        )
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The connection's name."""
+        return self._engine.name
+
+    @property
+    def status(self) -> Status:
+        """The public status."""
+        return self._engine.link.status
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it is being looked after: between ``start()`` and ``stop()``."""
+        return self.status is not Status.DISCONNECTED
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is up: a round trip has succeeded after restore, and nothing bad was seen since."""
+        return self._engine.up
+
+    @property
+    def client(self) -> C:
+        """The client to call. Your own client is always there; without one, this raises ``NotConnected`` while down."""
+        own = self._engine.connector.client
+        if own is None and not self._engine.up:
+            raise self._engine.not_connected()
+        client: C = self._engine.client if own is None else own
+        return client
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """What ended the last connection or attempt; stays after a reconnect."""
+        return self._engine.last_error
+
+    @property
+    def retry_count(self) -> int:
+        """Failed attempts in a row; 0 once connected."""
+        return self._engine.link.retry_count
+
+    @property
+    def generation(self) -> int:
+        """Number of the latest dial. Hand it to ``report()`` with an error of that connection."""
+        return self._engine.link.generation
+
+    @property
+    def max_retries(self) -> int | None:
+        """Attempts after a loss; ``None`` for ever."""
+        return self._engine.plan.max_retries
+
+    @max_retries.setter
+    def max_retries(self, value: int | None) -> None:
+        count = check_count(value, what="max_retries", least=0, may_be_none=True)
+        self._engine.plan = replace(self._engine.plan, max_retries=count)
+
+    @property
+    def retry_interval(self) -> Backoff:
+        """The backoff."""
+        return self._engine.plan.interval
+
+    @retry_interval.setter
+    def retry_interval(self, value: Backoff) -> None:
+        interval = safe_backoff(value, self._engine.watch.logger)
+        self._engine.plan = replace(self._engine.plan, interval=interval)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.status.value}>"
+
+    # -- its life -----------------------------------------------------------------------------------------------------
+
+    async def start(self, *, require_initial: bool = False) -> None:
+        """Begin, and wait for the first attempt to end, well or badly.
+
+        An unreachable server is just the first thing to heal: it is tried again in the background.
+
+        Args:
+            require_initial: raise, and stop again, when the first attempt fails.
+
+        Raises:
+            UsageError: started already.
+            NotConnected: the first attempt failed (only with ``require_initial``).
+        """
+        engine = self._engine
+        if engine.link.status is not Status.DISCONNECTED:
+            self._take_over(asyncio.get_running_loop())
+        engine.loop = asyncio.get_running_loop()
+        engine.feed(sig.Start())
+        connected = await engine.attempt_end()
+        if require_initial and not connected:
+            error = engine.not_connected()
+            await self.stop()
+            raise error
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start over after a loop that ended without ``stop()``; refuse to start twice."""
+        engine = self._engine
+        if engine.loop is loop or engine.loop is None or not engine.loop.is_closed():
+            raise UsageError(f"{engine.name} is started already ({self.status.value}); call stop() first")
+        engine.abandon_dead_loop()
+        self._hooks.forget()
+        self._bus.end_streams()
+
+    async def stop(self) -> None:
+        """End it, quickly, in every state. Idempotent; legal inside callbacks.
+
+        After this there is no task, socket or timer left, and nothing dials until ``start()``.
+        """
+        engine = self._engine
+        if engine.loop is None or engine.loop.is_closed():
+            return
+        self._check_loop()
+        engine.feed(sig.Stop())
+        await asyncio.gather(engine.unwind(), finish(self._hooks.mailboxes(), CALLBACK_GRACE))
+        if engine.link.status is Status.DISCONNECTED:
+            self._bus.end_streams()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def wait_connected(self, timeout: Duration | None = None) -> None:
+        """Return once connected.
+
+        Raises:
+            TimeoutError: not within ``timeout`` seconds (``None`` waits for ever).
+            NotConnected: it is stopped, or was given up.
+        """
+        self._check_loop()
+        async with asyncio.timeout(None if timeout is None else seconds(timeout, what="timeout")):
+            await calls.wait_until_up(self._engine)
+
+    async def reconnect(self) -> bool:
+        """Reconnect now: wakes a backoff sleep, revives what was given up, replaces a live connection.
+
+        Joins a dial that is under way; never makes a second one. The failure count is not reset.
+
+        Returns:
+            Whether the attempt connected.
+
+        Raises:
+            UsageError: not started, or paused.
+        """
+        self._check_loop()
+        ended = self._engine.attempt_end()
+        try:
+            self._engine.feed(sig.Force())
+            return await ended
+        finally:
+            ended.cancel()
+
+    def pause(self) -> None:
+        """Leave it alone until ``resume()``: no dial, no probe. A live connection stays.
+
+        Raises:
+            UsageError: not started.
+        """
+        self._check_loop()
+        self._engine.feed(sig.Pause())
+
+    def resume(self) -> None:
+        """Look after it again, at once."""
+        self._check_loop()
+        self._engine.feed(sig.Resume())
+
+    def network_changed(self) -> None:
+        """The uplink changed or came back: probe at once, or dial at once instead of sleeping on."""
+        self._check_loop()
+        self._engine.feed(sig.NetworkChanged())
+
+    def credential_changed(self) -> None:
+        """There is a new credential: try a refused login again at once."""
+        self._check_loop()
+        self._engine.feed(sig.CredentialChanged())
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        operation: Callable[[C], Awaitable[T] | T],
+        *,
+        idempotent: bool = False,
+        timeout: Duration | None = None,
+    ) -> T:
+        """Call ``operation(client)``, sync or async, on the live connection.
+
+        Args:
+            operation: one call. A client that retries by itself is left to do so.
+            idempotent: repeat it on the next connection when this one is lost in mid-call.
+            timeout: seconds for all of it; while down it waits within them. Without one, down raises at once.
+
+        Raises:
+            NotConnected: down, and not to wait (any longer).
+            IndeterminateError: lost in mid-call: it may have been done, or not.
+            TimeoutError: not done within ``timeout``.
+        """
+        limit = None if timeout is None else seconds(timeout, what="timeout")
+        return await calls.run(self._engine, operation, idempotent=idempotent, timeout=limit)
+
+    def guard(self) -> calls.Guard[C]:
+        """``async with reconnector.guard() as client:`` — as ``run()``, for a block.
+
+        Raises (on entering):
+            NotConnected: down.
+        """
+        return calls.Guard(self._engine)
+
+    def report(self, error: BaseException, generation: int | None = None) -> None:
+        """Tell that a call of yours failed with ``error``.
+
+        With the ``generation`` that the call began in, an error that means a loss tears that connection down; one of
+        an older generation changes nothing. Without, a probe is made at once and decides.
+        """
+        self._check_loop()
+        calls.report(self._engine, error, generation)
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def on_connect(self, callback: F) -> F:
+        """Have ``callback()`` called after the first connection. Returns it: usable as a decorator."""
+        return self._hooks.add(Kind.CONNECTED, callback)
+
+    def on_disconnect(self, callback: F) -> F:
+        """Have ``callback(error)`` called once per loss."""
+        return self._hooks.add(Kind.LOST, callback)
+
+    def on_reconnect(self, callback: F) -> F:
+        """Have ``callback()`` called after every connection but the first."""
+        return self._hooks.add(Kind.RECONNECTED, callback)
+
+    def on_reconnect_failed(self, callback: F) -> F:
+        """Have ``callback(error, retry_count)`` called after every failed attempt; ``retry_count`` is 1-based."""
+        return self._hooks.add(Kind.ATTEMPT_FAILED, callback)
+
+    def on_give_up(self, callback: F) -> F:
+        """Have ``callback(error, retry_count)`` called when no attempt is left (or a login was refused for good)."""
+        return self._hooks.add(Kind.GAVE_UP, callback)
+
+    def events(self) -> EventStream:
+        """Return the events from now on: ``async for event in reconnector.events()``. Ends with ``stop()``."""
+        return EventStream(self._bus)
+
+    def stats(self) -> Stats:
+        """Return the figures as they are now."""
+        engine = self._engine
+        link, counts, now = engine.link, engine.counts, engine.now()
+        return Stats(
+            status=link.status,
+            paused=link.paused,
+            degraded=link.degraded,
+            flapping=link.is_flapping(now, engine.plan.stable_after),
+            generation=link.generation,
+            retry_count=link.retry_count,
+            cause=link.cause,
+            attempts=counts.get(Kind.ATTEMPT_STARTED, 0),
+            connects=counts.get(Kind.CONNECTED, 0) + counts.get(Kind.RECONNECTED, 0),
+            losses=counts.get(Kind.LOST, 0),
+            failed_attempts=counts.get(Kind.ATTEMPT_FAILED, 0),
+            probes_failed=counts.get(Kind.PROBE_FAILED, 0),
+            stalls=counts.get(Kind.STALLED, 0),
+            callbacks_failed=counts.get(Kind.CALLBACK_FAILED, 0),
+            dropped=counts.get(Kind.DROPPED, 0),
+            uptime=engine.uptime + (now - link.since if engine.up else 0.0),
+            next_attempt_in=None if link.due_at is None else max(0.0, link.due_at - now),
+        )
+
+    def _callback_failed(self, name: str, what: str, error: BaseException | None) -> None:
+        engine = self._engine
+        if error is None:
+            engine.tell(Kind.DROPPED, callback=name, dropped=1)
+            return
+        trace = redact("".join(traceback.format_exception(error)), engine.connector.secrets)
+        engine.watch.logger.error("%s: callback %s %s\n%s", engine.name, name, what, trace.rstrip())
+        engine.tell(Kind.CALLBACK_FAILED, callback=name, error=describe(error, engine.connector.secrets))
+
+    def _check_loop(self) -> None:
+        loop = self._engine.loop
+        if loop is None:
+            raise UsageError(f"{self.name} is not started; call start() first")
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not loop:
+            raise UsageError(f"{self.name} belongs to the event loop that started it; call it from there")

@@ -1,0 +1,189 @@
+"""The one connection to Redis that is tether's own: it probes, and it listens.
+
+It is made from the settings of the user's pool, but speaks RESP2 (pub/sub messages come in the order of the replies)
+and never retries by itself. One task reads it all the time, so that a closed socket is seen at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from tether.core.cause import Phase
+from tether.ports import Attempt
+from tether.runtime.dialing import open_stream
+
+CLOSE_TIMEOUT = 0.5
+"""Seconds that redis-py may take to close this connection after a refused login."""
+
+_NOT_OURS = {
+    "health_check_interval",
+    "event_dispatcher",
+    "himport_registry",
+    "maint_notifications_config",
+    "maint_notifications_pool_handler",
+    "maintenance_notification_hash",
+    "oss_cluster_maint_notifications_handler",
+    "orig_host_address",
+    "orig_socket_connect_timeout",
+    "orig_socket_timeout",
+    "retry",
+    "retry_on_error",
+    "retry_on_timeout",
+}
+"""Settings of a pool's connections that must not reach ours: retries, and the plumbing of other pools."""
+
+_MESSAGES = {b"message", b"pmessage"}
+
+
+@lru_cache(maxsize=8)
+def _own_class(base: Any) -> Any:
+    """Return a subclass of redis-py's connection class that dials by tether's own dialing."""
+
+    class OwnConnection(base):  # type: ignore[misc]
+        attempt: Attempt
+        _reader: asyncio.StreamReader | None
+        _writer: asyncio.StreamWriter | None
+        stream_writer: asyncio.StreamWriter | None = None
+
+        async def _connect(self) -> None:
+            if hasattr(self, "host"):
+                where = self._connection_arguments()
+                self._reader, self._writer = await open_stream(
+                    where["host"], int(where["port"]), self.attempt, ssl=where.get("ssl")
+                )
+            else:  # a unix socket: nothing to resolve
+                self.attempt.phase = Phase.TCP
+                await super()._connect()
+            self.stream_writer = self._writer
+            self.attempt.phase = Phase.AUTH
+
+        def drop(self) -> None:
+            """Close at once: no goodbye, and no wait for unsent bytes."""
+            self._reader = self._writer = None
+            if self.stream_writer is not None:
+                self.stream_writer.transport.abort()
+
+    return OwnConnection
+
+
+def own_settings(kwargs: dict[str, Any], credential: Any) -> dict[str, Any]:
+    """Return a pool's connection settings, changed for the connection that is tether's own."""
+    settings = {key: value for key, value in kwargs.items() if key not in _NOT_OURS}
+    # The attempt's deadline covers connecting, so the driver's own limits only bound its closing.
+    settings.update(protocol=2, decode_responses=False, socket_timeout=None, socket_connect_timeout=CLOSE_TIMEOUT)
+    if credential is not None:
+        name, password = credential if isinstance(credential, tuple) else (kwargs.get("username"), credential)
+        settings.update(username=name, password=password, credential_provider=None)
+    return settings
+
+
+async def open_session(
+    base: Any,
+    settings: dict[str, Any],
+    attempt: Attempt,
+    on_message: Callable[[list[bytes]], None],
+) -> Session:
+    """Connect and log in; leaves nothing open when it fails or is cancelled."""
+    connection = _own_class(base)(**settings)
+    connection.attempt = attempt
+    try:
+        await connection.connect()
+    except BaseException:
+        connection.drop()
+        raise
+    return Session(connection, attempt, on_message)
+
+
+class Session:
+    """An open connection, its reader, and the replies that are owed.
+
+    Args:
+        connection: connected and logged in.
+        attempt: the dial it came from; told when the connection dies.
+        on_message: called with each pub/sub message, raw; must not wait.
+
+    Attributes:
+        subscribed: what the server has confirmed, as (is a pattern, name).
+        pool_retired: whether the user's pool was cleared for this connection already.
+    """
+
+    __slots__ = ("_attempt", "_connection", "_lock", "_on_message", "_owed", "_reader", "pool_retired", "subscribed")
+
+    def __init__(self, connection: Any, attempt: Attempt, on_message: Callable[[list[bytes]], None]) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self._on_message = on_message
+        self._owed: deque[asyncio.Future[Any]] = deque()
+        self._lock = asyncio.Lock()
+        self.subscribed: set[tuple[bool, bytes]] = set()
+        self.pool_retired = not attempt.is_reconnect
+        self._reader = asyncio.get_running_loop().create_task(self._read(), name="tether redis reader")
+
+    async def command(self, *words: Any) -> Any:
+        """Send one command and return its reply; a reply that is an error is raised."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        async with self._lock:  # replies come in the order of the commands
+            if self._reader.done():
+                raise ConnectionResetError("the connection is closed")
+            self._owed.append(reply)
+            await self._connection.send_command(*words, check_health=False)
+        return await reply
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                await self._read_one()
+        except Exception as error:  # noqa: BLE001 - whatever ends the stream is the reason of the loss
+            self._end(error)
+            self._attempt.lost(error)
+
+    async def _read_one(self) -> None:
+        from redis.exceptions import ResponseError  # noqa: PLC0415 - the driver is imported when it is needed
+
+        try:
+            response = await self._connection.read_response(disconnect_on_error=False)
+        except ResponseError as error:
+            self._answer(error)
+            return
+        if isinstance(response, list) and response and response[0] in _MESSAGES:
+            self._on_message(response)
+        else:
+            self._answer(response)
+
+    def _answer(self, response: Any) -> None:
+        reply = self._owed.popleft() if self._owed else None
+        if reply is None or reply.done():
+            return
+        if isinstance(response, BaseException):
+            reply.set_exception(response)
+        else:
+            reply.set_result(response)
+
+    def _end(self, error: BaseException | None) -> None:
+        while self._owed:
+            reply = self._owed.popleft()
+            if reply.done():
+                continue
+            if error is None:
+                reply.cancel()
+            else:
+                reply.set_exception(error)
+                reply.exception()  # whoever waited may be gone; then nobody asks for it
+
+    def abort(self) -> None:
+        """Close at once. Idempotent."""
+        self._reader.cancel()
+        self._end(None)
+        self._connection.drop()
+
+    async def close(self) -> None:
+        """Say QUIT, and close."""
+        with contextlib.suppress(Exception):
+            await self.command("QUIT")
+        self.abort()
+        await asyncio.wait({self._reader})

@@ -1,0 +1,220 @@
+"""How Redis is opened, restored, probed and dropped; and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from tether.core.cause import Cause, Code, Phase, Verdict
+from tether.core.redact import redact
+from tether.errors import ConfigError, MissingDriver
+from tether.ports import Attempt, Connector
+from tether.runtime.classify import network_rule, through_chain
+from tether.storage.redis.connection import Session, open_session, own_settings
+from tether.storage.redis.subscriptions import Key, Registry
+
+POOL_TIMEOUT = 1.0
+"""Seconds that closing the idle connections of the user's pool may take."""
+
+_TOO_MANY = "max number of clients reached"
+"""The server's whole reply; Redis gives this refusal no code of its own, so its text is the code."""
+
+_network = through_chain(network_rule)
+
+
+def import_redis() -> Any:
+    """Return redis-py's asyncio module.
+
+    Raises:
+        MissingDriver: redis-py is not installed.
+    """
+    try:
+        import redis.asyncio  # noqa: PLC0415 - imported when it is needed
+    except ImportError as error:
+        raise MissingDriver("redis", "redis") from error
+    return redis.asyncio
+
+
+def redis_rule(error: BaseException, phase: Phase) -> Verdict:
+    """Classify redis-py's exceptions, by type. Replies that are errors (a wrong type, no permission) are no loss."""
+    from redis import exceptions as ex  # noqa: PLC0415
+
+    if isinstance(error, ex.MaxConnectionsError):
+        return None  # the user's own pool is exhausted: says nothing about the server
+    if isinstance(error, (ex.AuthenticationError, ex.AuthorizationError, ex.AuthenticationWrongNumberOfArgsError)):
+        return Cause(Code.AUTH, Phase.AUTH, error)
+    if isinstance(error, ex.BusyLoadingError):
+        return Code.OVERLOADED
+    if isinstance(error, ex.TimeoutError):
+        return Code.TIMEOUT
+    if isinstance(error, ex.InvalidResponse):
+        return Code.PROTOCOL
+    if type(error) is ex.ConnectionError:
+        if error.args[:1] == (_TOO_MANY,):
+            return Code.OVERLOADED
+        return _network(error, phase) or Cause(Code.EOF, phase, error)
+    return None
+
+
+class RedisConnector(Connector[Session]):
+    """Joins redis-py to the runtime.
+
+    Args:
+        client: the user's ``redis.asyncio.Redis``; never closed, never reconfigured.
+    """
+
+    kind = "redis"
+    rules = (redis_rule,)
+    driver_modules = ("redis",)
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._pool = client.connection_pool
+        kwargs = self._pool.connection_kwargs
+        self.endpoint = endpoint_of(kwargs)
+        self.driver_retries = _retries(kwargs) != 0
+        self.credential = _own_credential(kwargs)
+        self.current_credential = self.credential
+        self.subscriptions = Registry(self._send, decode=bool(kwargs.get("decode_responses")))
+        self._session: Session | None = None
+
+    @property
+    def secrets(self) -> Sequence[str]:  # type: ignore[override]
+        """The password, in whatever form it is known."""
+        words = self.current_credential if isinstance(self.current_credential, tuple) else (self.current_credential,)
+        return [word for word in (*words[-1:], self._pool.connection_kwargs.get("password")) if isinstance(word, str)]
+
+    async def open(self, attempt: Attempt) -> Session:
+        """Connect and log in on a connection of tether's own."""
+        if attempt.credential is not None:
+            self.current_credential = attempt.credential
+        settings = own_settings(self._pool.connection_kwargs, attempt.credential)
+        self._session = await open_session(
+            self._pool.connection_class, settings, attempt, self.subscriptions.deliver
+        )
+        return self._session
+
+    async def restore(self, handle: Session) -> Sequence[str]:
+        """Clear the user's pool of connections to the old server, then bring back the subscriptions."""
+        if not handle.pool_retired:
+            await self._retire_pool()
+            handle.pool_retired = True
+        refused: set[Key] = set()
+        while missing := self.subscriptions.wanted() - handle.subscribed - refused:
+            refused |= await self._subscribe_one(handle, missing.pop())
+        for gone in handle.subscribed - self.subscriptions.wanted():
+            await self._tell(handle, gone, wanted=False)
+        return sorted(name.decode(errors="replace") for _, name in refused)
+
+    async def _subscribe_one(self, handle: Session, key: Key) -> set[Key]:
+        """Subscribe one key by itself: one that the server refuses must not take the others with it."""
+        from redis.exceptions import ResponseError  # noqa: PLC0415
+
+        try:
+            await self._tell(handle, key, wanted=True)
+        except ResponseError:
+            return {key}
+        return set()
+
+    @staticmethod
+    async def _tell(handle: Session, key: Key, *, wanted: bool) -> None:
+        pattern, name = key
+        await handle.command(f"{'P' if pattern else ''}{'' if wanted else 'UN'}SUBSCRIBE", name)
+        if wanted:
+            handle.subscribed.add(key)
+        else:
+            handle.subscribed.discard(key)
+
+    async def _send(self, keys: list[Key], wanted: bool) -> None:
+        """(Un)subscribe on the open connection, if there is one; a loss meanwhile leaves it to the restore."""
+        from redis.exceptions import ResponseError  # noqa: PLC0415
+
+        session = self._session
+        if session is None:
+            return
+        for key in keys:
+            try:
+                await self._tell(session, key, wanted=wanted)
+            except ResponseError:
+                raise
+            except (Exception, asyncio.CancelledError):
+                if self._session is session:
+                    raise
+                return
+
+    async def _retire_pool(self) -> None:
+        """Have no connection of before the loss handed out again: idle ones close, busy ones when they are released."""
+        await self._pool.update_active_connections_for_reconnect()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(POOL_TIMEOUT):
+                await self._pool.disconnect(inuse_connections=False)
+
+    async def probe(self, handle: Session) -> None:
+        """PING, on the connection that also listens."""
+        await handle.command("PING")
+
+    def abort(self, handle: Session) -> None:
+        """Drop it."""
+        if self._session is handle:
+            self._session = None
+        handle.abort()
+
+    async def close(self, handle: Session) -> None:
+        """QUIT, then drop it."""
+        if self._session is handle:
+            self._session = None
+        await handle.close()
+
+
+def endpoint_of(kwargs: dict[str, Any]) -> str:
+    """Return where a pool connects to, for people: no credentials."""
+    if "path" in kwargs:
+        return str(kwargs["path"])
+    host, port = kwargs.get("host", "localhost"), kwargs.get("port", 6379)
+    return redact(f"{host}:{port}/{kwargs.get('db') or 0}")
+
+
+def _own_credential(kwargs: dict[str, Any]) -> Any:
+    name, password = kwargs.get("username"), kwargs.get("password")
+    if kwargs.get("credential_provider") is not None:
+        return "(credential provider)"
+    return (name, password) if name else password
+
+
+def _retries(kwargs: dict[str, Any]) -> int:
+    """Return how often the client repeats a failed call by itself; negative for ever."""
+    retry = kwargs.get("retry")
+    if retry is not None:
+        return int(retry.get_retries())
+    return 1 if kwargs.get("retry_on_error") or kwargs.get("retry_on_timeout") else 0
+
+
+def build_client(options: Any, credential: Any) -> Any:
+    """Make a client from a URL or redis-py's keyword arguments; it does not retry by itself, for tether does.
+
+    Args:
+        options: ``redis://…``, ``rediss://…``, ``unix://…``, or a mapping.
+        credential: a redis-py ``CredentialProvider``, or ``None``.
+
+    Raises:
+        ConfigError: the URL or an option cannot work.
+        MissingDriver: redis-py is not installed.
+    """
+    aio = import_redis()
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    extra: dict[str, Any] = {"retry": aio.retry.Retry(NoBackoff(), 0)}
+    if credential is not None:
+        extra["credential_provider"] = credential
+    try:
+        if isinstance(options, str):
+            return aio.Redis.from_url(options, **extra)
+        return aio.Redis(**{**extra, **options})
+    except (ValueError, TypeError, RedisError) as error:
+        shown = redact(options) if isinstance(options, str) else ", ".join(map(str, options))
+        raise ConfigError(
+            f"options: {shown!r} cannot work: {redact(str(error))}; write redis://[user:password@]host:port/db"
+        ) from None
