@@ -1,7 +1,7 @@
 """Backoffs: how long to wait before the next attempt.
 
-A backoff is any callable ``retry_count (0-based) -> seconds``: write ``lambda n: 0.5 * (n + 1)`` if you like. Those here
-never overflow, draw their jitter anew for each delay and apply it after the cap. They are stateless: share them freely.
+A backoff is any callable ``retry_count (0-based) -> seconds``: write ``lambda n: 0.5 * (n + 1)`` if you like. Those
+here never overflow, draw their jitter anew for each delay and apply it after the cap. They are stateless: share them.
 
 Every function takes ``random``, a :class:`random.Random`, as the source of its jitter; by default the module's own.
 """
@@ -48,7 +48,9 @@ def exponential_backoff(
         ConfigError: a value that cannot work.
     """
     cap = None if maximum is None else seconds(maximum, what="maximum", positive=True)
-    return _core.Exponential(seconds(base, what="base"), _factor(factor), cap, _fraction(jitter), _source(random))
+    return _core.Exponential(
+        seconds(base, what="base"), _factor(factor), cap, _fraction(jitter), _source(random)
+    )
 
 
 def linear_backoff(base: Duration = 1) -> Backoff:

@@ -73,4 +73,6 @@ class MissingDriver(ConfigError, ImportError):
     """An optional package is missing. The message names the extra that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"the package {package!r} is not installed; install it with: pip install 'tether[{extra}]'")
+        super().__init__(
+            f"the package {package!r} is not installed; install it with: pip install 'tether[{extra}]'"
+        )

@@ -65,4 +65,6 @@ class StopProbing:
     """Probe no more until told to."""
 
 
-Effect: TypeAlias = Dial | CancelDial | Adopt | Abandon | Release | Schedule | Unschedule | Probe | StopProbing
+Effect: TypeAlias = (
+    Dial | CancelDial | Adopt | Abandon | Release | Schedule | Unschedule | Probe | StopProbing
+)

@@ -69,7 +69,8 @@ class ReconnectEvent:
         message: one redacted line about ``error``.
         endpoint: where, without secrets.
         delay: seconds until the next attempt (``retry_scheduled``), else ``None``.
-        elapsed: seconds that it took: down time (``reconnected``), up time (``lost``), lateness (``stalled``).
+        elapsed: seconds that it took: down time so far (``retry_scheduled``) or in all (``connected``,
+            ``reconnected``), up time (``lost``), lateness (``stalled``).
         detail: more, by kind; plain values only.
     """
 

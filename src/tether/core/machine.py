@@ -21,7 +21,18 @@ from typing import Any, NamedTuple
 from tether.core import signals as sig
 from tether.core.backoff import Rand
 from tether.core.cause import Cause, Code, Recovery
-from tether.core.effects import Abandon, Adopt, CancelDial, Dial, Effect, Probe, Release, Schedule, StopProbing, Unschedule
+from tether.core.effects import (
+    Abandon,
+    Adopt,
+    CancelDial,
+    Dial,
+    Effect,
+    Probe,
+    Release,
+    Schedule,
+    StopProbing,
+    Unschedule,
+)
 from tether.core.events import Kind
 from tether.core.lifecycle import Status, Trigger, target
 from tether.core.schedule import WORTHLESS_AFTER, Plan, Wait, delay_after_failure, delay_after_loss
@@ -55,7 +66,7 @@ class Link:
         was_connected: whether there was a connection since ``start``.
         unstable_losses: losses in a row of connections that never became stable.
         since: when the present activity began (dial, connection).
-        lost_at: when the last connection was lost.
+        down_since: when the outage (or the first start) began; ``None`` while connected.
         due_at: when the next dial is due; ``None`` unless a timer runs.
         cause: of the last loss or failed attempt; ``None`` while connected.
     """
@@ -74,7 +85,7 @@ class Link:
     degraded: bool = False
     unstable_losses: int = 0
     since: float = 0.0
-    lost_at: float | None = None
+    down_since: float | None = None
     due_at: float | None = None
     cause: Cause | None = None
 
@@ -176,7 +187,8 @@ def _redial(work: _Work) -> None:
 
 def _schedule(work: _Work, wait: Wait) -> None:
     work.set(level=wait.level)
-    work.tell(Kind.RETRY_SCHEDULED, work.link.cause, delay=wait.delay)
+    down_since = work.now if work.link.down_since is None else work.link.down_since
+    work.tell(Kind.RETRY_SCHEDULED, work.link.cause, delay=wait.delay, elapsed=work.now - down_since)
     if not work.link.paused:
         work.set(due_at=work.now + wait.delay)
         work.do(Schedule(wait.delay, work.link.generation))
@@ -205,7 +217,7 @@ def _lose(work: _Work, cause: Cause) -> None:
     work.move(
         Trigger.LOSE,
         Activity.WAITING,
-        lost_at=work.now,
+        down_since=work.now,
         cause=cause,
         spent=0,
         extra=0,
@@ -233,7 +245,7 @@ def _on_start(work: _Work, _: sig.Start) -> None:
         paused=False,
         degraded=False,
         unstable_losses=0,
-        lost_at=None,
+        down_since=work.now,
         cause=None,
     )
     work.tell(Kind.STARTED)
@@ -259,10 +271,11 @@ def _on_succeeded(work: _Work, signal: sig.Succeeded) -> None:
         credential_worked=True,
         was_connected=True,
         since=work.now,
+        down_since=None,
         cause=None,
     )
     work.do(Adopt(signal.generation))
-    down = None if link.lost_at is None else work.now - link.lost_at
+    down = None if link.down_since is None else work.now - link.down_since
     work.tell(Kind.RECONNECTED if link.was_connected else Kind.CONNECTED, elapsed=down)
 
 
@@ -318,7 +331,8 @@ def _on_lost(work: _Work, signal: sig.Lost) -> None:
         _give_up(work, cause)
         return
     _schedule(
-        work, delay_after_loss(work.plan, cause, level=link.level, stable=stable, now=work.now, rand=work.rand)
+        work,
+        delay_after_loss(work.plan, cause, level=link.level, stable=stable, now=work.now, rand=work.rand),
     )
 
 

@@ -45,9 +45,7 @@ class Wait(NamedTuple):
     level: int
 
 
-def delay_after_loss(
-    plan: Plan, cause: Cause, *, level: int, stable: bool, now: float, rand: Rand
-) -> Wait:
+def delay_after_loss(plan: Plan, cause: Cause, *, level: int, stable: bool, now: float, rand: Rand) -> Wait:
     """Return the wait before the first attempt after a loss."""
     if stable and plan.quick_first and cause.recovery is Recovery.BACKOFF and cause.hint is None:
         return Wait(rand() * min(QUICK, _interval(plan, 0)), 0)

@@ -47,7 +47,16 @@ class Dialing(Generic[H]):
         unrestored: names of items that could not be restored.
     """
 
-    __slots__ = ("_bounded", "_engine", "credential", "generation", "handle", "is_reconnect", "phase", "unrestored")
+    __slots__ = (
+        "_bounded",
+        "_engine",
+        "credential",
+        "generation",
+        "handle",
+        "is_reconnect",
+        "phase",
+        "unrestored",
+    )
 
     def __init__(self, engine: Engine[H], generation: int, *, is_reconnect: bool) -> None:
         self._engine = engine

@@ -1,4 +1,4 @@
-"""A coroutine with a deadline whose verdict never waits for the coroutine, and never blames a peer for our own lateness.
+"""A coroutine with a deadline: its verdict does not wait for the coroutine, nor blame a peer for our own lateness.
 
 Three things ``asyncio.timeout`` does not give: the outcome is told at the deadline, even when the coroutine takes its
 time to be cancelled (a driver's polite close may hang on a mute peer); a deadline that comes late, because this
@@ -21,8 +21,9 @@ LATE = 0.05
 
 
 class Bounded(Generic[T]):
-    """One coroutine under way. Exactly one of ``on_done(result, None)``, ``on_done(None, error)`` follows, or nothing
-    once ``cancel()`` was called.
+    """One coroutine under way.
+
+    Exactly one of ``on_done(result, None)`` and ``on_done(None, error)`` follows; nothing once ``cancel()`` was called.
 
     Args:
         coro: what to run.

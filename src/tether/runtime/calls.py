@@ -11,7 +11,7 @@ import asyncio
 from asyncio import current_task
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from tether.core import signals as sig
 from tether.core.cause import Cause, Code
@@ -47,12 +47,14 @@ async def run(
 async def _run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
     task = current_task()
     calls = engine.calls
-    if task is None or task in calls:  # outside of any task, or inside another run() on the same connection: the outer one answers for it
+    if (
+        task is None or task in calls
+    ):  # outside of any task, or inside another run() on the same connection: the outer one answers for it
         return await _plain(operation(engine.client))
     generation = engine.link.generation
     calls[task] = None
     try:
-        result = operation(engine.client)
+        result: Any = operation(engine.client)
         if hasattr(result, "__await__"):
             result = await result
     except BaseException as error:
@@ -62,7 +64,8 @@ async def _run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T]
         raise failure from error
     if calls.pop(task) is not None:
         task.uncancel()  # the connection was lost, but the operation ended well all the same
-    return cast(T, result)
+    done: T = result
+    return done
 
 
 async def _plain(result: Awaitable[T] | T) -> T:
@@ -121,7 +124,9 @@ async def wait_until_up(engine: Engine[Any]) -> None:
     await engine.connected()
 
 
-def _settle(engine: Engine[Any], task: asyncio.Task[Any], generation: int, error: BaseException) -> BaseException:
+def _settle(
+    engine: Engine[Any], task: asyncio.Task[Any], generation: int, error: BaseException
+) -> BaseException:
     """Decide what a call that raised ``error`` raises, and what the engine learns from it."""
     cut = engine.calls.pop(task, None)
     if cut is not None:
@@ -181,7 +186,8 @@ class Guard(Generic[C]):
             engine.calls[task] = None
             self._task = task
         self._generation = engine.link.generation
-        return cast(C, engine.client)
+        client: C = engine.client
+        return client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

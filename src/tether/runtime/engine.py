@@ -19,7 +19,7 @@ from tether.core.cause import Cause, Code, Phase, Rule, find_cause
 from tether.core.events import Kind, ReconnectEvent
 from tether.core.health import Health
 from tether.core.lifecycle import Status
-from tether.core.machine import Activity, Fact, Link, step
+from tether.core.machine import Fact, Link, step
 from tether.core.redact import describe
 from tether.core.schedule import Plan
 from tether.errors import NotConnected, NoVerdict
@@ -35,12 +35,16 @@ CLOSE_TIMEOUT = 0.2
 UNWIND_TIMEOUT = 0.3
 """Seconds that ``stop()`` gives cancelled work to unwind."""
 
-_ENDS_ATTEMPT = {Kind.CONNECTED: True, Kind.RECONNECTED: True, Kind.ATTEMPT_FAILED: False, Kind.STOPPED: False}
+_ENDS_ATTEMPT = {
+    Kind.CONNECTED: True,
+    Kind.RECONNECTED: True,
+    Kind.ATTEMPT_FAILED: False,
+    Kind.STOPPED: False,
+}
 
 
 class Engine(Generic[H]):
-    """Runs one connection. Everything here happens on the thread of one event loop, and nothing here waits
-    but ``unwind``.
+    """Runs one connection, on the thread of one event loop. Nothing here waits but ``unwind`` and ``verdict``.
 
     Args:
         name: the connection's name.
@@ -89,6 +93,7 @@ class Engine(Generic[H]):
         self,
         name: str,
         connector: Connector[H],
+        *,
         plan: Plan,
         watch: Watch,
         rules: tuple[Rule, ...],
@@ -123,7 +128,13 @@ class Engine(Generic[H]):
         self._restore_level = 0
         self._closing: Bounded[None] | None = None
         self._health = Health(self.watch.failure_threshold)
-        for waiters in (self.calls, self._inbox, self._attempt_waiters, self._connect_waiters, self._leftovers):
+        for waiters in (
+            self.calls,
+            self._inbox,
+            self._attempt_waiters,
+            self._connect_waiters,
+            self._leftovers,
+        ):
             waiters.clear()
 
     # -- signals ------------------------------------------------------------------------------------------------------
@@ -352,7 +363,11 @@ class Engine(Generic[H]):
         assert self.handle is not None
         done = partial(self._restored, self.link.generation)
         self._restoring = Bounded(
-            self.connector.restore(self.handle), self.watch.connect_timeout, done, lambda _: None, self.stalled
+            self.connector.restore(self.handle),
+            self.watch.connect_timeout,
+            done,
+            lambda _: None,
+            self.stalled,
         )
 
     def _restored(self, generation: int, missing: Any, error: BaseException | None) -> None:
@@ -387,7 +402,9 @@ class Engine(Generic[H]):
         elif fact.kind in {Kind.GAVE_UP, Kind.STOPPED}:
             self._refuse_waiters()
 
-    def tell(self, kind: Kind, cause: Cause | None = None, elapsed: float | None = None, **detail: Any) -> None:
+    def tell(
+        self, kind: Kind, cause: Cause | None = None, elapsed: float | None = None, **detail: Any
+    ) -> None:
         """Publish an event that is none of the machine's."""
         link = self.link
         fact = Fact(kind, link.status, link.generation, link.retry_count, cause, None, elapsed)
@@ -480,7 +497,9 @@ class Engine(Generic[H]):
         if tasks:
             await asyncio.wait(tasks, timeout=UNWIND_TIMEOUT)
         for task in self._leftovers - {asyncio.current_task()}:
-            self.watch.logger.warning("%s: a cancelled task of its driver does not end: %r", self.name, task.get_name())
+            self.watch.logger.warning(
+                "%s: a cancelled task of its driver does not end: %r", self.name, task.get_name()
+            )
 
 
 def _resolve(waiters: list[asyncio.Future[Any]], result: Any) -> None:

@@ -92,7 +92,9 @@ class ReconnectManager:
             async with asyncio.timeout(limit):
                 await self._all_connected()
         except TimeoutError:
-            down = ", ".join(f"{name} is {m.status.value}" for name, m in self._members.items() if not m.is_connected)
+            down = ", ".join(
+                f"{name} is {m.status.value}" for name, m in self._members.items() if not m.is_connected
+            )
             raise TimeoutError(f"not connected within {limit:g} s: {down}") from None
 
     async def _all_connected(self) -> None:
@@ -130,7 +132,9 @@ class ReconnectManager:
         results: dict[str, Exception | None] = {}
         for level in levels:
             members = [(name, self._members[name]) for name in level]
-            outcomes = await asyncio.gather(*(action(member) for _, member in members), return_exceptions=True)
+            outcomes = await asyncio.gather(
+                *(action(member) for _, member in members), return_exceptions=True
+            )
             for (name, _), outcome in zip(members, outcomes, strict=True):
                 if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                     raise outcome

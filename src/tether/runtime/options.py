@@ -57,7 +57,9 @@ def safe_backoff(backoff: Backoff, logger: logging.Logger) -> Backoff:
     Raises:
         ConfigError: it cannot be called, or its first answer is no delay.
     """
-    check_callable(backoff, what="retry_interval", example="exponential_backoff(1, 2, maximum=60, jitter=0.1)")
+    check_callable(
+        backoff, what="retry_interval", example="exponential_backoff(1, 2, maximum=60, jitter=0.1)"
+    )
     if type(backoff).__module__ == "tether.core.backoff":
         return backoff
     _check_answer(backoff)
@@ -66,8 +68,15 @@ def safe_backoff(backoff: Backoff, logger: logging.Logger) -> Backoff:
 
 def _check_answer(backoff: Callable[[int], object]) -> None:
     answer = backoff(0)
-    if isinstance(answer, bool) or not isinstance(answer, (int, float)) or not math.isfinite(answer) or answer < 0:
-        raise ConfigError(f"retry_interval: its delay for retry_count 0 is {answer!r}; it must be seconds, 0 or more")
+    if (
+        isinstance(answer, bool)
+        or not isinstance(answer, (int, float))
+        or not math.isfinite(answer)
+        or answer < 0
+    ):
+        raise ConfigError(
+            f"retry_interval: its delay for retry_count 0 is {answer!r}; it must be seconds, 0 or more"
+        )
 
 
 class _Guarded:
@@ -83,9 +92,13 @@ class _Guarded:
         try:
             delay = float(self._backoff(retry_count))
         except Exception:
-            self._logger.exception("the backoff failed at retry_count %d; waiting %g s", retry_count, FALLBACK_DELAY)
+            self._logger.exception(
+                "the backoff failed at retry_count %d; waiting %g s", retry_count, FALLBACK_DELAY
+            )
             return FALLBACK_DELAY
         if math.isfinite(delay) and delay >= 0:
             return delay
-        self._logger.error("the backoff answered %r at retry_count %d; waiting %g s", delay, retry_count, FALLBACK_DELAY)
+        self._logger.error(
+            "the backoff answered %r at retry_count %d; waiting %g s", delay, retry_count, FALLBACK_DELAY
+        )
         return FALLBACK_DELAY

@@ -154,12 +154,12 @@ class Reconnector(Generic[C]):
         self._engine: Engine[Any] = Engine(
             name or f"{connector.kind}://{connector.endpoint}",
             connector,
-            plan,
-            watch,
-            all_rules(rules, connector.rules, connector.driver_modules),
-            None if credentials is None else Credentials(credentials),
-            self._bus.publish,
-            random.random if rng is None else rng.random,
+            plan=plan,
+            watch=watch,
+            rules=all_rules(rules, connector.rules, connector.driver_modules),
+            credentials=None if credentials is None else Credentials(credentials),
+            publish=self._bus.publish,
+            rand=random.random if rng is None else rng.random,
         )
 
     # -- what it is ---------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import heapq
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Self
+from weakref import WeakKeyDictionary, ref
 
 logger = logging.getLogger("tether.wheel")
 
@@ -28,6 +28,11 @@ class Timer:
         self._callback: Callable[..., None] | None = callback
         self._args = args
         self._handle: asyncio.TimerHandle | None = None
+
+    def arm(self, loop: asyncio.AbstractEventLoop, when: float) -> Self:
+        """Go off at ``when`` by a timer of its own."""
+        self._handle = loop.call_at(when, self.fire)
+        return self
 
     def cancel(self) -> None:
         """Forget the callback. Idempotent."""
@@ -49,8 +54,8 @@ class TimerWheel:
     """Timers of one loop, sorted into ticks."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._call_at = loop.call_at
-        self._time = loop.time
+        # Weak: a loop that is dropped without being closed must not be kept by its own wheel.
+        self._loop_ref = ref(loop)
         self._slots: dict[int, list[Timer]] = {}
         self._order: list[int] = []
         self._armed: tuple[int, asyncio.TimerHandle] | None = None
@@ -58,10 +63,10 @@ class TimerWheel:
     def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> Timer:
         """Call ``callback(*args)`` after ``delay`` seconds, or up to one tick earlier."""
         timer = Timer(callback, args)
-        when = self._time() + delay
+        loop = self._loop()
+        when = loop.time() + delay
         if delay < EXACT_BELOW:
-            timer._handle = self._call_at(when, timer.fire)
-            return timer
+            return timer.arm(loop, when)
         slot = math.floor(when / TICK)
         timers = self._slots.get(slot)
         if timers is None:
@@ -72,6 +77,11 @@ class TimerWheel:
             timers.append(timer)
         return timer
 
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop_ref()
+        assert loop is not None
+        return loop
+
     def _arm(self) -> None:
         """Have one loop timer for the earliest slot."""
         first = self._order[0] if self._order else None
@@ -81,7 +91,7 @@ class TimerWheel:
             self._armed[1].cancel()
             self._armed = None
         if first is not None:
-            self._armed = (first, self._call_at(first * TICK, self._tick, first))
+            self._armed = (first, self._loop().call_at(first * TICK, self._tick, first))
 
     def _tick(self, slot: int) -> None:
         self._armed = None

@@ -132,6 +132,8 @@ class ScriptedConnector(Connector[ScriptedConnection]):
     async def probe(self, handle: ScriptedConnection) -> None:
         """Answer, or raise, or stay silent, as the connection is."""
         self.probes += 1
+        if handle.closed:
+            raise ConnectionAbortedError("the connection is closed")
         if handle.mute:
             await asyncio.get_running_loop().create_future()
         if handle.dead is not None:

@@ -75,7 +75,9 @@ def own_settings(kwargs: dict[str, Any], credential: Any) -> dict[str, Any]:
     """Return a pool's connection settings, changed for the connection that is tether's own."""
     settings = {key: value for key, value in kwargs.items() if key not in _NOT_OURS}
     # The attempt's deadline covers connecting, so the driver's own limits only bound its closing.
-    settings.update(protocol=2, decode_responses=False, socket_timeout=None, socket_connect_timeout=CLOSE_TIMEOUT)
+    settings.update(
+        protocol=2, decode_responses=False, socket_timeout=None, socket_connect_timeout=CLOSE_TIMEOUT
+    )
     if credential is not None:
         name, password = credential if isinstance(credential, tuple) else (kwargs.get("username"), credential)
         settings.update(username=name, password=password, credential_provider=None)
@@ -112,12 +114,23 @@ class Session:
         pool_retired: whether the user's pool was cleared for this connection already.
     """
 
-    __slots__ = ("_attempt", "_connection", "_lock", "_on_message", "_owed", "_reader", "pool_retired", "subscribed")
+    __slots__ = (
+        "_attempt",
+        "_closed",
+        "_connection",
+        "_lock",
+        "_on_message",
+        "_owed",
+        "_reader",
+        "pool_retired",
+        "subscribed",
+    )
 
     def __init__(self, connection: Any, attempt: Attempt, on_message: Callable[[list[bytes]], None]) -> None:
         self._connection = connection
         self._attempt = attempt
         self._on_message = on_message
+        self._closed = False
         self._owed: deque[asyncio.Future[Any]] = deque()
         self._lock = asyncio.Lock()
         self.subscribed: set[tuple[bool, bytes]] = set()
@@ -128,7 +141,7 @@ class Session:
         """Send one command and return its reply; a reply that is an error is raised."""
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         async with self._lock:  # replies come in the order of the commands
-            if self._reader.done():
+            if self._closed:
                 raise ConnectionResetError("the connection is closed")
             self._owed.append(reply)
             await self._connection.send_command(*words, check_health=False)
@@ -143,7 +156,7 @@ class Session:
             self._attempt.lost(error)
 
     async def _read_one(self) -> None:
-        from redis.exceptions import ResponseError  # noqa: PLC0415 - the driver is imported when it is needed
+        from redis.exceptions import ResponseError
 
         try:
             response = await self._connection.read_response(disconnect_on_error=False)
@@ -165,6 +178,7 @@ class Session:
             reply.set_result(response)
 
     def _end(self, error: BaseException | None) -> None:
+        self._closed = True
         while self._owed:
             reply = self._owed.popleft()
             if reply.done():

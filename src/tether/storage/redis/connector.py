@@ -31,7 +31,7 @@ def import_redis() -> Any:
         MissingDriver: redis-py is not installed.
     """
     try:
-        import redis.asyncio  # noqa: PLC0415 - imported when it is needed
+        import redis.asyncio
     except ImportError as error:
         raise MissingDriver("redis", "redis") from error
     return redis.asyncio
@@ -39,11 +39,13 @@ def import_redis() -> Any:
 
 def redis_rule(error: BaseException, phase: Phase) -> Verdict:
     """Classify redis-py's exceptions, by type. Replies that are errors (a wrong type, no permission) are no loss."""
-    from redis import exceptions as ex  # noqa: PLC0415
+    from redis import exceptions as ex
 
     if isinstance(error, ex.MaxConnectionsError):
         return None  # the user's own pool is exhausted: says nothing about the server
-    if isinstance(error, (ex.AuthenticationError, ex.AuthorizationError, ex.AuthenticationWrongNumberOfArgsError)):
+    if isinstance(
+        error, (ex.AuthenticationError, ex.AuthorizationError, ex.AuthenticationWrongNumberOfArgsError)
+    ):
         return Cause(Code.AUTH, Phase.AUTH, error)
     if isinstance(error, ex.BusyLoadingError):
         return Code.OVERLOADED
@@ -83,8 +85,16 @@ class RedisConnector(Connector[Session]):
     @property
     def secrets(self) -> Sequence[str]:  # type: ignore[override]
         """The password, in whatever form it is known."""
-        words = self.current_credential if isinstance(self.current_credential, tuple) else (self.current_credential,)
-        return [word for word in (*words[-1:], self._pool.connection_kwargs.get("password")) if isinstance(word, str)]
+        words = (
+            self.current_credential
+            if isinstance(self.current_credential, tuple)
+            else (self.current_credential,)
+        )
+        return [
+            word
+            for word in (*words[-1:], self._pool.connection_kwargs.get("password"))
+            if isinstance(word, str)
+        ]
 
     async def open(self, attempt: Attempt) -> Session:
         """Connect and log in on a connection of tether's own."""
@@ -110,7 +120,7 @@ class RedisConnector(Connector[Session]):
 
     async def _subscribe_one(self, handle: Session, key: Key) -> set[Key]:
         """Subscribe one key by itself: one that the server refuses must not take the others with it."""
-        from redis.exceptions import ResponseError  # noqa: PLC0415
+        from redis.exceptions import ResponseError
 
         try:
             await self._tell(handle, key, wanted=True)
@@ -127,9 +137,9 @@ class RedisConnector(Connector[Session]):
         else:
             handle.subscribed.discard(key)
 
-    async def _send(self, keys: list[Key], wanted: bool) -> None:
+    async def _send(self, keys: list[Key], *, wanted: bool) -> None:
         """(Un)subscribe on the open connection, if there is one; a loss meanwhile leaves it to the restore."""
-        from redis.exceptions import ResponseError  # noqa: PLC0415
+        from redis.exceptions import ResponseError
 
         session = self._session
         if session is None:
@@ -203,8 +213,8 @@ def build_client(options: Any, credential: Any) -> Any:
         MissingDriver: redis-py is not installed.
     """
     aio = import_redis()
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.exceptions import RedisError  # noqa: PLC0415
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
 
     extra: dict[str, Any] = {"retry": aio.retry.Retry(NoBackoff(), 0)}
     if credential is not None:

@@ -69,7 +69,9 @@ class RedisReconnector(Reconnector[Any]):
         if client is None:
             client = self._built = self._build(options, credentials)
         elif options is not None:
-            raise ConfigError("options: give a client or options, not both; the client has its settings already")
+            raise ConfigError(
+                "options: give a client or options, not both; the client has its settings already"
+            )
         _check_client(client)
         self._redis = RedisConnector(client)
         super().__init__(
@@ -94,12 +96,16 @@ class RedisReconnector(Reconnector[Any]):
 
     def _build(self, options: str | Mapping[str, Any] | None, credentials: Callable[[], Any] | None) -> Any:
         if options is None:
-            raise ConfigError("client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'")
+            raise ConfigError(
+                "client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'"
+            )
         if not _is_settings(options):
-            raise ConfigError(f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments")
+            raise ConfigError(
+                f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments"
+            )
         if credentials is None:
             return build_client(options, None)
-        from tether.storage.redis.provider import provider_for  # noqa: PLC0415 - needs the driver
+        from tether.storage.redis.provider import provider_for
 
         return build_client(options, provider_for(lambda: self._redis.current_credential))
 
@@ -135,7 +141,9 @@ class RedisReconnector(Reconnector[Any]):
             redis.ResponseError: the server refuses it (no permission); then it is not kept.
         """
         if not channels or not all(map(_is_name, channels)):
-            raise ConfigError("channels: name at least one channel, as text: subscribe('news', handler=print)")
+            raise ConfigError(
+                "channels: name at least one channel, as text: subscribe('news', handler=print)"
+            )
         check_callable(handler, what="handler", example="print")
         subscription = Subscription(
             self._redis.subscriptions, channels, handler, self._callback_failed, pattern=pattern
@@ -165,10 +173,16 @@ def _check_client(client: Any) -> None:
     module = type(client).__module__
     pool = getattr(client, "connection_pool", None)
     if module.startswith("redis.") and "asyncio" not in module:
-        raise ConfigError("client: this is a blocking redis client; pass a redis.asyncio.Redis made from the same URL")
+        raise ConfigError(
+            "client: this is a blocking redis client; pass a redis.asyncio.Redis made from the same URL"
+        )
     if "Cluster" in type(client).__name__ or "Sentinel" in type(pool).__name__:
-        raise ConfigError("client: Redis Cluster and Sentinel are not supported yet; pass a plain redis.asyncio.Redis")
+        raise ConfigError(
+            "client: Redis Cluster and Sentinel are not supported yet; pass a plain redis.asyncio.Redis"
+        )
     if pool is None or not hasattr(pool, "connection_kwargs"):
         raise ConfigError(f"client: {type(client).__name__} is not a redis.asyncio.Redis")
     if not hasattr(pool, "update_active_connections_for_reconnect"):
-        raise ConfigError("client: this redis-py is too old; tether needs 7.0 or later: pip install 'redis>=7'")
+        raise ConfigError(
+            "client: this redis-py is too old; tether needs 7.0 or later: pip install 'redis>=7'"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from tether.runtime.callbacks import Mailbox, Report
 
@@ -14,6 +14,13 @@ Key: TypeAlias = tuple[bool, bytes]
 """(is a pattern, name)"""
 
 Handler: TypeAlias = Callable[[dict[str, Any]], Awaitable[None] | None]
+
+
+class Send(Protocol):
+    """``await send(keys, wanted=…)``: subscribe, or unsubscribe."""
+
+    async def __call__(self, keys: list[Key], *, wanted: bool) -> None:
+        """Tell the server; a no-op while there is no connection."""
 
 
 class Subscription:
@@ -62,11 +69,11 @@ class Registry:
     """All subscriptions of one reconnector.
 
     Args:
-        send: tells the server to (un)subscribe, if there is a connection: ``await send(keys, wanted)``.
+        send: tells the server to (un)subscribe, if there is a connection.
         decode: whether handlers get text instead of bytes, as the user's client is set.
     """
 
-    def __init__(self, send: Callable[[list[Key], bool], Awaitable[None]], *, decode: bool) -> None:
+    def __init__(self, send: Send, *, decode: bool) -> None:
         self._send = send
         self._decode = decode
         self._by_key: dict[Key, list[Subscription]] = {}
@@ -97,7 +104,7 @@ class Registry:
         for key in subscription.keys:
             self._by_key.setdefault(key, []).append(subscription)
         try:
-            await self._send(subscription.keys, True)
+            await self._send(subscription.keys, wanted=True)
         except BaseException:
             self._remove(subscription)
             raise
@@ -106,7 +113,7 @@ class Registry:
         """Take one out, and tell the server of what nobody listens to any more."""
         orphans = self._remove(subscription)
         if orphans:
-            await self._send(orphans, False)
+            await self._send(orphans, wanted=False)
 
     def _remove(self, subscription: Subscription) -> list[Key]:
         orphans = []
