@@ -93,7 +93,8 @@ class LogLines:
             self._log(logging.WARNING, event, f"attempt 1 failed, {_why(event)}; next in {compact(delay)}")
         elif down >= self._summary_due:
             self._summary_due = down + SUMMARY_EVERY
-            text = f"still down after {compact(down)} and {_attempts(self._attempts)}, {_why(event)}; next in {compact(delay)}"
+            tried = f"{compact(down)} and {_attempts(self._attempts)}"
+            text = f"still down after {tried}, {_why(event)}; next in {compact(delay)}"
             self._log(logging.WARNING, event, text)
         else:
             text = f"attempt {self._attempts} failed, {_why(event)}; next in {compact(delay)}"

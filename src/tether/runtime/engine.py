@@ -63,6 +63,7 @@ class Engine(Generic[H]):
         "_connect_waiters",
         "_credentials",
         "_dialing",
+        "_handle_generation",
         "_health",
         "_inbox",
         "_leftovers",
@@ -119,6 +120,7 @@ class Engine(Generic[H]):
         """Start from nothing: before the first loop, and after a loop that ended without ``stop()``."""
         self.up = False
         self.handle: H | None = None
+        self._handle_generation = 0
         self.client: Any = None
         self._dialing: Dialing[H] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -237,7 +239,7 @@ class Engine(Generic[H]):
         dialing, self._dialing = self._dialing, None
         assert dialing is not None
         assert dialing.handle is not None
-        self.handle = dialing.handle
+        self.handle, self._handle_generation = dialing.handle, dialing.generation
         self.client = self.handle if self.connector.client is None else self.connector.client
         self.up = True
         self._health = Health(self.watch.failure_threshold)
@@ -248,7 +250,8 @@ class Engine(Generic[H]):
         self._probe_later(self._rand() * self.watch.interval)
 
     def _abandon(self, generation: int) -> None:
-        if generation != self.link.generation or self.handle is None:
+        # The link may be a dial ahead already: what counts is the generation of the connection itself.
+        if generation != self._handle_generation or self.handle is None:
             return
         self._take_down()
         self.cut_calls()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -65,8 +66,13 @@ def _own_class(base: Any) -> Any:
         def drop(self) -> None:
             """Close at once: no goodbye, and no wait for unsent bytes."""
             self._reader = self._writer = None
-            if self.stream_writer is not None:
+            if self.stream_writer is None:
+                return
+            try:
                 self.stream_writer.transport.abort()
+            except RuntimeError:  # its loop is closed already: at least the server shall see it end
+                with contextlib.suppress(OSError):
+                    self.stream_writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     return OwnConnection
 
@@ -93,6 +99,8 @@ async def open_session(
     """Connect and log in; leaves nothing open when it fails or is cancelled."""
     connection = _own_class(base)(**settings)
     connection.attempt = attempt
+    # No CLIENT SETINFO: a server that is full answers, hangs up, and a second write would then lose us its answer.
+    connection.driver_info = connection.lib_name = connection.lib_version = None
     try:
         await connection.connect()
     except BaseException:
@@ -191,9 +199,9 @@ class Session:
 
     def abort(self) -> None:
         """Close at once. Idempotent."""
+        self._connection.drop()
         self._reader.cancel()
         self._end(None)
-        self._connection.drop()
 
     async def close(self) -> None:
         """Say QUIT, and close."""

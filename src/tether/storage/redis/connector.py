@@ -96,6 +96,15 @@ class RedisConnector(Connector[Session]):
             if isinstance(word, str)
         ]
 
+    def share_credential(self) -> None:
+        """Have the pool log in with whatever the credentials provider answered last. Only for a client tether built."""
+        from tether.storage.redis.provider import provider_for
+
+        kwargs = self._pool.connection_kwargs
+        kwargs.pop("username", None)
+        kwargs.pop("password", None)
+        kwargs["credential_provider"] = provider_for(lambda: self.current_credential)
+
     async def open(self, attempt: Attempt) -> Session:
         """Connect and log in on a connection of tether's own."""
         if attempt.credential is not None:
@@ -201,12 +210,11 @@ def _retries(kwargs: dict[str, Any]) -> int:
     return 1 if kwargs.get("retry_on_error") or kwargs.get("retry_on_timeout") else 0
 
 
-def build_client(options: Any, credential: Any) -> Any:
+def build_client(options: Any) -> Any:
     """Make a client from a URL or redis-py's keyword arguments; it does not retry by itself, for tether does.
 
     Args:
         options: ``redis://…``, ``rediss://…``, ``unix://…``, or a mapping.
-        credential: a redis-py ``CredentialProvider``, or ``None``.
 
     Raises:
         ConfigError: the URL or an option cannot work.
@@ -217,8 +225,6 @@ def build_client(options: Any, credential: Any) -> Any:
     from redis.exceptions import RedisError
 
     extra: dict[str, Any] = {"retry": aio.retry.Retry(NoBackoff(), 0)}
-    if credential is not None:
-        extra["credential_provider"] = credential
     try:
         if isinstance(options, str):
             return aio.Redis.from_url(options, **extra)

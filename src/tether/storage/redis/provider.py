@@ -14,6 +14,8 @@ class _Current(CredentialProvider):
 
     def get_credentials(self) -> Any:
         credential = self._current()
+        if credential is None:
+            return ()
         return credential if isinstance(credential, tuple) else (credential,)
 
 

@@ -67,13 +67,15 @@ class RedisReconnector(Reconnector[Any]):
     ) -> None:
         self._built: Any = None
         if client is None:
-            client = self._built = self._build(options, credentials)
+            client = self._built = _build(options)
         elif options is not None:
             raise ConfigError(
                 "options: give a client or options, not both; the client has its settings already"
             )
         _check_client(client)
         self._redis = RedisConnector(client)
+        if self._built is not None and credentials is not None:
+            self._redis.share_credential()
         super().__init__(
             self._redis,
             name=name,
@@ -93,21 +95,6 @@ class RedisReconnector(Reconnector[Any]):
             logger=logger,
             rng=rng,
         )
-
-    def _build(self, options: str | Mapping[str, Any] | None, credentials: Callable[[], Any] | None) -> Any:
-        if options is None:
-            raise ConfigError(
-                "client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'"
-            )
-        if not _is_settings(options):
-            raise ConfigError(
-                f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments"
-            )
-        if credentials is None:
-            return build_client(options, None)
-        from tether.storage.redis.provider import provider_for
-
-        return build_client(options, provider_for(lambda: self._redis.current_credential))
 
     async def stop(self) -> None:
         """End it, quickly, in every state. Your client stays open; one of tether's own making is closed."""
@@ -159,6 +146,14 @@ class RedisReconnector(Reconnector[Any]):
 
     def _publish_gap(self, elapsed: float | None, names: list[str]) -> None:
         self._engine.tell(Kind.GAP, elapsed=elapsed, channels=names)
+
+
+def _build(options: str | Mapping[str, Any] | None) -> Any:
+    if options is None:
+        raise ConfigError("client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'")
+    if not _is_settings(options):
+        raise ConfigError(f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments")
+    return build_client(options)
 
 
 def _is_name(channel: object) -> bool:
