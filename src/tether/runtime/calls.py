@@ -52,13 +52,14 @@ async def _run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T]
     ):  # outside of any task, or inside another run() on the same connection: the outer one answers for it
         return await _plain(operation(engine.client))
     generation = engine.link.generation
+    cancelled_before = task.cancelling()
     calls[task] = None
     try:
         result: Any = operation(engine.client)
         if hasattr(result, "__await__"):
             result = await result
     except BaseException as error:
-        failure = _settle(engine, task, generation, error)
+        failure = _settle(engine, task, generation, cancelled_before, error)
         if failure is error:
             raise
         raise failure from error
@@ -125,14 +126,14 @@ async def wait_until_up(engine: Engine[Any]) -> None:
 
 
 def _settle(
-    engine: Engine[Any], task: asyncio.Task[Any], generation: int, error: BaseException
+    engine: Engine[Any], task: asyncio.Task[Any], generation: int, cancelled_before: int, error: BaseException
 ) -> BaseException:
     """Decide what a call that raised ``error`` raises, and what the engine learns from it."""
     cut = engine.calls.pop(task, None)
     if cut is not None:
-        others = task.uncancel()
+        cancelled_by_others = task.uncancel() > cancelled_before
         if isinstance(error, asyncio.CancelledError):
-            return error if others > 0 else _indeterminate(engine, cut, None)
+            return error if cancelled_by_others else _indeterminate(engine, cut, None)
     if not isinstance(error, Exception):
         return error
     cause = engine.find_cause(error)
@@ -168,12 +169,12 @@ def report(engine: Engine[Any], error: BaseException, generation: int | None) ->
 class Guard(Generic[C]):
     """``async with guard as client``: the body's errors are looked at as ``run()`` looks at an operation's."""
 
-    __slots__ = ("_engine", "_generation", "_task")
+    __slots__ = ("_cancelled_before", "_engine", "_generation", "_task")
 
     def __init__(self, engine: Engine[Any]) -> None:
         self._engine = engine
         self._task: asyncio.Task[Any] | None = None
-        self._generation = 0
+        self._generation = self._cancelled_before = 0
 
     async def __aenter__(self) -> C:
         engine = self._engine
@@ -185,6 +186,7 @@ class Guard(Generic[C]):
         if task is not None and task not in engine.calls:
             engine.calls[task] = None
             self._task = task
+            self._cancelled_before = task.cancelling()
         self._generation = engine.link.generation
         client: C = engine.client
         return client
@@ -199,6 +201,6 @@ class Guard(Generic[C]):
             if self._engine.calls.pop(task) is not None:
                 task.uncancel()
             return
-        failure = _settle(self._engine, task, self._generation, error)
+        failure = _settle(self._engine, task, self._generation, self._cancelled_before, error)
         if failure is not error:
             raise failure from error

@@ -107,7 +107,11 @@ class ReconnectManager:
 
     async def __aenter__(self) -> Self:
         """Start all; see ``status()`` for those that could not be."""
-        await self.start_all()
+        try:
+            await self.start_all()
+        except BaseException:  # cancelled: there will be no __aexit__
+            await self.stop_all()
+            raise
         return self
 
     async def __aexit__(

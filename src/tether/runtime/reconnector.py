@@ -236,7 +236,8 @@ class Reconnector(Generic[C]):
     async def start(self, *, require_initial: bool = False) -> None:
         """Begin, and wait for the first attempt to end, well or badly.
 
-        An unreachable server is just the first thing to heal: it is tried again in the background.
+        An unreachable server is just the first thing to heal: it is tried again in the background. Cancelling this
+        call does not stop it; ``stop()`` does.
 
         Args:
             require_initial: raise, and stop again, when the first attempt fails.
@@ -261,7 +262,10 @@ class Reconnector(Generic[C]):
         engine = self._engine
         if engine.loop is loop or engine.loop is None or not engine.loop.is_closed():
             raise UsageError(f"{engine.name} is started already ({self.status.value}); call stop() first")
-        engine.abandon_dead_loop()
+        self._abandon_dead_loop()
+
+    def _abandon_dead_loop(self) -> None:
+        self._engine.abandon_dead_loop()
         self._hooks.forget()
         self._bus.end_streams()
 
@@ -271,7 +275,10 @@ class Reconnector(Generic[C]):
         After this there is no task, socket or timer left, and nothing dials until ``start()``.
         """
         engine = self._engine
-        if engine.loop is None or engine.loop.is_closed():
+        if engine.loop is None:
+            return
+        if engine.loop.is_closed():
+            self._abandon_dead_loop()
             return
         self._check_loop()
         engine.feed(sig.Stop())
@@ -280,7 +287,11 @@ class Reconnector(Generic[C]):
             self._bus.end_streams()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:  # cancelled: there will be no __aexit__
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(

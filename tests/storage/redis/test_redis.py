@@ -5,6 +5,7 @@ import gc
 import logging
 import re
 import time
+from typing import Any
 
 import pytest
 import redis.asyncio as aio
@@ -23,7 +24,7 @@ from tether.testing.tcp import MuteServer
 
 pytestmark = pytest.mark.needs_server
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "health_check_interval": 0.3,
     "health_check_timeout": 0.2,
     "retry_interval": fixed_interval(0.05),
@@ -198,7 +199,9 @@ def test_a_channel_that_the_server_refuses_degrades_and_the_others_come_back(ser
 def test_a_subscription_refused_at_once_is_raised_and_not_kept(server):
     async def main():
         admin = no_retry(server.port)
-        await admin.execute_command("ACL", "SETUSER", "app", "on", ">pw-of-app", "+@all", "~*", "resetchannels", "&good")
+        await admin.execute_command(
+            "ACL", "SETUSER", "app", "on", ">pw-of-app", "+@all", "~*", "resetchannels", "&good"
+        )
         client = no_retry(server.port, username="app", password="pw-of-app")
         async with RedisReconnector(client, **QUICK) as reconnector:
             with pytest.raises(ResponseError):
@@ -254,7 +257,9 @@ def test_no_pooled_connection_of_before_the_loss_is_used_again(server, fault):
             server.thaw() if fault == "freeze" else server.restart()
             await reconnector.wait_connected(2)
             if fault == "freeze":
-                assert started in ask(server.port, "INFO server")  # the same server: ids of before are comparable
+                assert started in ask(
+                    server.port, "INFO server"
+                )  # the same server: ids of before are comparable
                 ask(server.port, *["LPUSH never x"] * 4)  # the busy calls end well, on the old connections
                 await asyncio.gather(*busy)
             else:
@@ -308,10 +313,8 @@ def test_there_is_one_connection_and_one_login_of_tethers_own_and_none_after_sto
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_event_loop_after_the_other_with_and_without_stop(server):
     """asyncmy #111: the pool outlives its loop."""
-    client = aio.Redis(port=server.port)
-    reconnector = RedisReconnector(client, **QUICK)
 
-    async def use(*, stop):
+    async def use(client, reconnector, *, stop):
         await reconnector.start()
         assert reconnector.is_connected
         assert await reconnector.run(lambda c: c.incr("runs"))
@@ -319,11 +322,14 @@ def test_one_event_loop_after_the_other_with_and_without_stop(server):
         if stop:
             await reconnector.stop()
 
-    asyncio.run(use(stop=True))
-    asyncio.run(use(stop=False))
-    asyncio.run(use(stop=True))
-    assert reconnector.stats().losses == 0
-    del reconnector, client
+    def use_three_times():
+        client = aio.Redis(port=server.port)
+        reconnector = RedisReconnector(client, **QUICK)
+        for stop in (True, False, True):
+            asyncio.run(use(client, reconnector, stop=stop))
+        assert reconnector.stats().losses == 0
+
+    use_three_times()
     gc.collect()
 
 
@@ -331,9 +337,8 @@ def test_a_blocked_event_loop_is_no_loss(server):
     async def main():
         client = aio.Redis(port=server.port)
         async with RedisReconnector(client, **QUICK) as reconnector:
-            probing = reconnector._engine
-            await until(lambda: probing._probe is not None, within=2)
-            time.sleep(0.6)  # longer than the probe's timeout, in the middle of a probe
+            reconnector._engine.probe_now()
+            time.sleep(0.6)  # noqa: ASYNC251 - longer than the probe's timeout, in the middle of a probe
             await asyncio.sleep(0.3)
             assert reconnector.stats().losses == 0
             assert reconnector.stats().stalls >= 1
@@ -417,11 +422,19 @@ class CountingServer:
             if words[0] == b"GET":
                 self.gets += 1
                 break
-            writer.write(b"+PONG\r\n" if words[0] == b"PING" else b"%1\r\n+proto\r\n:3\r\n" if words[0] == b"HELLO" else b"+OK\r\n")
+            writer.write(
+                b"+PONG\r\n"
+                if words[0] == b"PING"
+                else b"%1\r\n+proto\r\n:3\r\n"
+                if words[0] == b"HELLO"
+                else b"+OK\r\n"
+            )
         writer.transport.abort()
 
 
-@pytest.mark.parametrize(("retries", "idempotent", "expected"), [(0, False, 1), (3, False, 4), (3, True, 4), (0, True, 2)])
+@pytest.mark.parametrize(
+    ("retries", "idempotent", "expected"), [(0, False, 1), (3, False, 4), (3, True, 4), (0, True, 2)]
+)
 def test_attempts_do_not_multiply_with_the_drivers_own(retries, idempotent, expected):
     """stamina #19: nested retries multiply."""
 
@@ -451,8 +464,11 @@ def test_a_wrong_password_is_tried_twice_and_parked(server):
         assert gave_up == [2]
         assert reconnector.stats().cause.code == "auth"
         assert reconnector.stats().cause.label("zh") == "认证失败"
-        refused = re.search(r"errorstat_WRONGPASS:count=(\d+)", ask(server.port, "AUTH right-password", "INFO errorstats"))
-        assert refused is not None and refused[1] == "2"  # what the server has seen
+        refused = re.search(
+            r"errorstat_WRONGPASS:count=(\d+)", ask(server.port, "AUTH right-password", "INFO errorstats")
+        )
+        assert refused is not None
+        assert refused[1] == "2"  # what the server has seen
         assert reconnector.stats().attempts == 2
         await reconnector.stop()
         await client.aclose()
@@ -472,7 +488,11 @@ def test_a_rotated_password_is_asked_for_once_and_used_by_the_built_client_too(s
             return "new-password"
 
         reconnector = RedisReconnector(
-            None, f"redis://:old-password@127.0.0.1:{server.port}", credentials=password, reauth_delay=0.05, **QUICK
+            None,
+            f"redis://:old-password@127.0.0.1:{server.port}",
+            credentials=password,
+            reauth_delay=0.05,
+            **QUICK,
         )
         async with reconnector:
             assert asked == []
@@ -493,7 +513,9 @@ def test_too_many_clients_is_overloaded_and_does_not_use_up_the_retries(server):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"PING\r\n")
         await reader.readline()
-        reconnector = RedisReconnector(None, f"redis://127.0.0.1:{server.port}", **{**QUICK, "max_retries": 1})
+        reconnector = RedisReconnector(
+            None, f"redis://127.0.0.1:{server.port}", **{**QUICK, "max_retries": 1}
+        )
         await reconnector.start()
         await until(lambda: reconnector.retry_count >= 5)
         assert reconnector.stats().cause.code == "overloaded"
@@ -508,7 +530,9 @@ def test_too_many_clients_is_overloaded_and_does_not_use_up_the_retries(server):
 def test_a_peer_that_accepts_and_never_answers_fails_within_the_connect_timeout():
     async def main():
         async with MuteServer() as peer:
-            reconnector = RedisReconnector(None, f"redis://:password@127.0.0.1:{peer.port}", connect_timeout=0.2, **QUICK)
+            reconnector = RedisReconnector(
+                None, f"redis://:password@127.0.0.1:{peer.port}", connect_timeout=0.2, **QUICK
+            )
             await reconnector.start()
             assert reconnector.stats().cause.code == "timeout"
             assert reconnector.stats().cause.phase == "auth"
@@ -536,7 +560,13 @@ def test_no_secret_is_shown_anywhere(server, caplog):
         with pytest.raises(NotConnected) as refused:
             await reconnector.run(lambda c: c.get("a"))
         await reconnector.stop()
-        shown = [repr(reconnector), reconnector.name, str(refused.value), str(reconnector.stats()), caplog.text]
+        shown = [
+            repr(reconnector),
+            reconnector.name,
+            str(refused.value),
+            str(reconnector.stats()),
+            caplog.text,
+        ]
         shown += [repr(event) + str(event.as_dict()) for event in seen]
         assert any("callback_failed" in text for text in shown)
         assert not [text for text in shown if "sup3r-s3cret" in text]
@@ -561,7 +591,10 @@ def test_tls_and_a_wrong_certificate(server):
                 sink.close()
 
             await asyncio.wait(
-                {asyncio.ensure_future(pump(reader, upstream[1])), asyncio.ensure_future(pump(upstream[0], writer))}
+                {
+                    asyncio.ensure_future(pump(reader, upstream[1])),
+                    asyncio.ensure_future(pump(upstream[0], writer)),
+                }
             )
 
         proxy = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
