@@ -84,7 +84,7 @@ def causes() -> str:
             "| `reauthenticate` | the credentials provider is asked once; login again after `reauth_delay` |",
             "| `wait_for_service` | the peer's own delay and up to a quarter more, or the backoff's |",
             "",
-            "A credential that never worked is parked (`failed`) after two refusals; one that did work is tried slowly,",
+            "A credential that never worked is parked (`failed`) after two refusals; one that worked is tried slowly,",
             "1 min doubling to 15 min. Attempts that an overloaded service refuses do not count against `max_retries`.",
             "",
         ]
