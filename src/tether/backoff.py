@@ -47,27 +47,26 @@ def exponential_backoff(
     Raises:
         ConfigError: a value that cannot work.
     """
-    cap = None if maximum is None else seconds(maximum, what="maximum", positive=True)
-    return _core.Exponential(
-        seconds(base, what="base"), _factor(factor), cap, _fraction(jitter), _source(random)
-    )
+    return _core.Exponential(_first(base), _factor(factor), _cap(maximum), _fraction(jitter), _source(random))
 
 
 def linear_backoff(base: Duration = 1) -> Backoff:
     """``base · (n + 1)``."""
-    return _core.Linear(seconds(base, what="base"))
+    return _core.Linear(_first(base))
 
 
 def fixed_interval(interval: Duration = 1) -> Backoff:
     """Return ``interval``, always."""
-    return _core.Fixed(seconds(interval, what="interval"))
+    return _core.Fixed(min(_core.CEILING, seconds(interval, what="interval")))
 
 
 def jittered_backoff(
     base: Duration = 1, max_jitter: Duration = 1, *, random: _random.Random | None = None
 ) -> Backoff:
     """``base · 2ⁿ + U[0, max_jitter)``: never earlier than the nominal delay. ``max_jitter`` may be 0."""
-    return _core.Jittered(seconds(base, what="base"), seconds(max_jitter, what="max_jitter"), _source(random))
+    return _core.Jittered(
+        _first(base), min(_core.CEILING, seconds(max_jitter, what="max_jitter")), _source(random)
+    )
 
 
 def full_jitter(
@@ -78,15 +77,17 @@ def full_jitter(
     random: _random.Random | None = None,
 ) -> Backoff:
     """``U[0, min(maximum, base · factorⁿ)]`` (AWS Architecture Blog, 'Exponential Backoff And Jitter')."""
-    cap = None if maximum is None else seconds(maximum, what="maximum", positive=True)
-    return _core.FullJitter(seconds(base, what="base"), _factor(factor), cap, _source(random))
+    return _core.FullJitter(_first(base), _factor(factor), _cap(maximum), _source(random))
 
 
 def decorrelated_jitter(
     base: Duration = 1, maximum: Duration = 60, *, random: _random.Random | None = None
 ) -> Backoff:
     """``U[base, min(maximum, base · 3ⁿ⁺¹)]``: the stateless form of AWS's decorrelated jitter."""
-    low, high = seconds(base, what="base", positive=True), seconds(maximum, what="maximum", positive=True)
+    low, high = (
+        min(_core.CEILING, seconds(value, what=what, positive=True))
+        for what, value in (("base", base), ("maximum", maximum))
+    )
     if high < low:
         raise ConfigError(f"maximum: {high:g} s is less than base, {low:g} s; make it at least as long")
     return _core.Decorrelated(low, high, _source(random))
@@ -101,7 +102,19 @@ def grpc_backoff(*, random: _random.Random | None = None) -> Backoff:
 
 
 def _source(random: _random.Random | None) -> Rand:
-    return _random.random if random is None else random.random
+    if random is None:
+        return _random.random
+    if not isinstance(random, _random.Random):
+        raise ConfigError(f"random: {random!r} is no random.Random; pass random.Random(seed)")
+    return random.random
+
+
+def _first(base: Duration) -> float:
+    return min(_core.CEILING, seconds(base, what="base"))
+
+
+def _cap(maximum: Duration | None) -> float | None:
+    return None if maximum is None else min(_core.CEILING, seconds(maximum, what="maximum", positive=True))
 
 
 def _factor(value: object) -> float:

@@ -24,19 +24,29 @@ CEILING = 1e9
 """Seconds (some 31 years). Without a ``maximum`` a delay still stays finite, whatever the count."""
 
 
+MOST = 10**9
+"""Failures beyond this many make no difference; a count beyond all floats would overflow by itself."""
+
+_EXACT = 700.0
+"""Below this exponent of e a power fits a float."""
+
+
 def _check(count: int) -> int:
     if count < 0:
         raise ConfigError(f"retry_count: {count} is negative; it counts failed attempts, from 0")
-    return count
+    return min(count, MOST)
 
 
 def _power(base: float, factor: float, count: int, cap: float) -> float:
-    """Return ``min(cap, base * factor ** count)`` without ever raising to an exponent that overflows."""
+    """Return ``min(cap, base * factor ** count)`` without ever raising to a power that overflows."""
     if base <= 0:
         return 0.0
-    if factor > 1 and count * math.log(factor) >= math.log(cap / base):
+    growth = min(count, MOST) * math.log(factor)
+    if math.log(base) + growth >= math.log(cap):
         return cap
-    return float(min(cap, base * factor**count)) if factor > 1 else min(cap, base)
+    if growth < _EXACT:
+        return min(cap, base * factor**count)
+    return min(cap, math.exp(math.log(base) + growth))
 
 
 @dataclass(frozen=True, slots=True)

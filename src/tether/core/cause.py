@@ -123,7 +123,7 @@ def find_cause(error: BaseException, phase: Phase, rules: Iterable[Rule]) -> Cau
     """Return the verdict of the first rule that knows ``error``, or ``None``: then it is not a loss."""
     for rule in rules:
         verdict = rule(error, phase)
-        if verdict is not None:
+        if verdict:  # not merely 'is not None': a rule may well be `isinstance(error, X) and "timeout"`
             return as_cause(verdict, error, phase)
     return None
 

@@ -12,7 +12,7 @@ from tether.errors import ConfigError
 Duration: TypeAlias = float | int | timedelta | str
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)\s*")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _EXAMPLES = "write seconds (1.5) or text such as '500ms', '1m30s', '5m'"
@@ -29,7 +29,10 @@ def seconds(value: Duration, *, what: str = "duration", positive: bool = False) 
     Raises:
         ConfigError: ``value`` is not a duration; the message names ``what`` and the mend.
     """
-    result = _parse(value, what)
+    try:
+        result = _parse(value, what)
+    except OverflowError:  # a whole number beyond all floats
+        result = math.inf
     if not math.isfinite(result) or result < 0:
         raise ConfigError(f"{what}: {value!r} must be finite and not negative; {_EXAMPLES}")
     if positive and result == 0:
@@ -43,7 +46,7 @@ def _parse(value: Duration, what: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, str):
-        text = value.replace(" ", "").lower()
+        text = value.strip().lower()
         if _NUMBER.fullmatch(text):
             return float(text)
         if _WHOLE.fullmatch(text):

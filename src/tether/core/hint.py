@@ -55,6 +55,6 @@ def _delta(text: str, wall: datetime) -> float | None:
         pass
     try:
         date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - wall).total_seconds()

@@ -14,8 +14,7 @@ Rules for the reader:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tether.core import signals as sig
@@ -35,79 +34,9 @@ from tether.core.effects import (
 )
 from tether.core.events import Kind
 from tether.core.lifecycle import Status, Trigger, target
+from tether.core.link import Activity, Fact, Link
 from tether.core.schedule import WORTHLESS_AFTER, Plan, Wait, delay_after_failure, delay_after_loss
 from tether.errors import IllegalTransition
-
-FLAPS = 3
-"""Losses in a row of connections that never became stable, from which on a connection is ``flapping``."""
-
-
-class Activity(StrEnum):
-    """What the machine is doing, beside the public status."""
-
-    IDLE = "idle"
-    DIALING = "dialing"
-    WAITING = "waiting"
-    LIVE = "live"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """All that the machine knows about one connection. Times are monotonic seconds.
-
-    Attributes:
-        generation: number of the latest dial; it stamps all that comes of it.
-        retry_count: failed attempts in a row.
-        spent: those of them that count against ``max_retries``.
-        extra: attempts allowed beyond ``max_retries`` (1 for a first start and a revival).
-        level: how far the backoff has grown.
-        refusals: refused logins in a row.
-        credential_worked: whether a login with the present credential has succeeded.
-        was_connected: whether there was a connection since ``start``.
-        unstable_losses: losses in a row of connections that never became stable.
-        since: when the present activity began (dial, connection).
-        down_since: when the outage (or the first start) began; ``None`` while connected.
-        due_at: when the next dial is due; ``None`` unless a timer runs.
-        cause: of the last loss or failed attempt; ``None`` while connected.
-    """
-
-    status: Status = Status.DISCONNECTED
-    activity: Activity = Activity.IDLE
-    generation: int = 0
-    retry_count: int = 0
-    spent: int = 0
-    extra: int = 1
-    level: int = 0
-    refusals: int = 0
-    credential_worked: bool = False
-    was_connected: bool = False
-    paused: bool = False
-    degraded: bool = False
-    unstable_losses: int = 0
-    since: float = 0.0
-    down_since: float | None = None
-    due_at: float | None = None
-    cause: Cause | None = None
-
-    def is_stable(self, now: float, stable_after: float) -> bool:
-        """Whether the connection is up and has been for ``stable_after`` seconds."""
-        return self.activity is Activity.LIVE and now - self.since >= stable_after
-
-    def is_flapping(self, now: float, stable_after: float) -> bool:
-        """Whether it came and went several times in a row without becoming stable."""
-        return self.unstable_losses >= FLAPS and not self.is_stable(now, stable_after)
-
-
-class Fact(NamedTuple):
-    """Something to tell: the core of an event, with the link's figures as they were at that moment."""
-
-    kind: Kind
-    status: Status
-    generation: int
-    retry_count: int
-    cause: Cause | None = None
-    delay: float | None = None
-    elapsed: float | None = None
 
 
 class Step(NamedTuple):
@@ -187,11 +116,12 @@ def _redial(work: _Work) -> None:
 
 def _schedule(work: _Work, wait: Wait) -> None:
     work.set(level=wait.level)
+    if work.link.paused:
+        return
     down_since = work.now if work.link.down_since is None else work.link.down_since
     work.tell(Kind.RETRY_SCHEDULED, work.link.cause, delay=wait.delay, elapsed=work.now - down_since)
-    if not work.link.paused:
-        work.set(due_at=work.now + wait.delay)
-        work.do(Schedule(wait.delay, work.link.generation))
+    work.set(due_at=work.now + wait.delay)
+    work.do(Schedule(wait.delay, work.link.generation))
 
 
 def _is_exhausted(work: _Work) -> bool:
@@ -213,6 +143,7 @@ def _revive(work: _Work) -> None:
 
 def _lose(work: _Work, cause: Cause) -> None:
     link, stable = work.link, work.link.is_stable(work.now, work.plan.stable_after)
+    refused = cause.recovery is Recovery.REAUTHENTICATE
     work.do(Abandon(link.generation))
     work.move(
         Trigger.LOSE,
@@ -222,7 +153,8 @@ def _lose(work: _Work, cause: Cause) -> None:
         spent=0,
         extra=0,
         level=0 if stable else link.level,
-        refusals=1 if cause.recovery is Recovery.REAUTHENTICATE else 0,
+        refusals=(0 if stable else link.refusals) + 1 if refused else 0,
+        denials=(0 if stable else link.denials) + 1 if refused else 0,
         unstable_losses=0 if stable else link.unstable_losses + 1,
         degraded=False,
     )
@@ -241,6 +173,7 @@ def _on_start(work: _Work, _: sig.Start) -> None:
         extra=1,
         level=0,
         refusals=0,
+        denials=0,
         was_connected=False,
         paused=False,
         degraded=False,
@@ -258,16 +191,16 @@ def _on_elapsed(work: _Work, signal: sig.Elapsed) -> None:
 
 
 def _on_succeeded(work: _Work, signal: sig.Succeeded) -> None:
-    if not work.is_current(signal.generation, Activity.DIALING):
-        work.do(Abandon(signal.generation))
-        return
     link = work.link
+    if not work.is_current(signal.generation, Activity.DIALING):
+        if not work.is_current(signal.generation, Activity.LIVE):  # told twice is no reason to drop it
+            work.do(Abandon(signal.generation))
+        return
     work.move(
         Trigger.CONNECT,
         Activity.LIVE,
         retry_count=0,
         spent=0,
-        refusals=0,
         credential_worked=True,
         was_connected=True,
         since=work.now,
@@ -291,6 +224,7 @@ def _on_failed(work: _Work, signal: sig.Failed) -> None:
         retry_count=link.retry_count + 1,
         spent=link.spent + (cause.code is not Code.OVERLOADED),
         refusals=link.refusals + refused,
+        denials=link.denials + refused,
         cause=cause,
     )
     work.tell(Kind.ATTEMPT_FAILED, cause)
@@ -307,6 +241,7 @@ def _on_failed(work: _Work, signal: sig.Failed) -> None:
             cause,
             level=link.level,
             refusals=work.link.refusals,
+            denials=work.link.denials,
             started=link.since,
             now=work.now,
             rand=work.rand,
@@ -321,7 +256,7 @@ def _on_lost(work: _Work, signal: sig.Lost) -> None:
         return
     if cause.recovery is Recovery.NONE:
         work.do(Abandon(link.generation))
-        work.move(Trigger.END, Activity.IDLE, cause=cause, degraded=False)
+        work.move(Trigger.END, Activity.IDLE, cause=cause, degraded=False, paused=False)
         work.tell(Kind.LOST, cause, elapsed=work.now - link.since)
         work.tell(Kind.STOPPED, cause)
         return
@@ -332,7 +267,16 @@ def _on_lost(work: _Work, signal: sig.Lost) -> None:
         return
     _schedule(
         work,
-        delay_after_loss(work.plan, cause, level=link.level, stable=stable, now=work.now, rand=work.rand),
+        delay_after_loss(
+            work.plan,
+            cause,
+            level=link.level,
+            refusals=work.link.refusals,
+            denials=work.link.denials,
+            stable=stable,
+            now=work.now,
+            rand=work.rand,
+        ),
     )
 
 
@@ -365,12 +309,14 @@ def _on_network_changed(work: _Work, _: sig.NetworkChanged) -> None:
 
 def _on_credential_changed(work: _Work, _: sig.CredentialChanged) -> None:
     link = work.link
-    work.set(refusals=0, credential_worked=False)
-    if link.paused or not _is_refused(link):
+    # While dialing it is the provider's own answer: a provider of ever new, ever refused ones must not hammer.
+    denials = link.denials if link.activity is Activity.DIALING else 0
+    work.set(refusals=0, denials=denials, credential_worked=False)
+    if link.paused:
         return
     if link.status is Status.FAILED:
         _revive(work)
-    elif link.due_at is not None:
+    elif link.due_at is not None and _is_refused(link):
         _redial(work)
 
 
@@ -415,7 +361,10 @@ def _on_resume(work: _Work, _: sig.Resume) -> None:
         return
     work.set(paused=False)
     work.tell(Kind.RESUMED)
-    if link.activity is Activity.WAITING:
+    hint = link.cause.hint if link.cause is not None else None
+    if link.activity is Activity.WAITING and hint is not None and hint.not_before > work.now:
+        _schedule(work, Wait(hint.delay(work.now, work.rand()), link.level))  # never earlier than asked
+    elif link.activity is Activity.WAITING:
         _dial(work)
     elif link.activity is Activity.LIVE:
         work.do(Probe())

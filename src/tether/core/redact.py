@@ -1,6 +1,7 @@
 """Keeps secrets out of all that is shown: log lines, errors, events, ``repr``.
 
 Two nets: patterns (``scheme://user:password@…``, ``?token=…``) and the literal values that a connector says it uses.
+Every pattern begins at a literal, so that a long message costs time in proportion to its length.
 """
 
 from __future__ import annotations
@@ -10,23 +11,72 @@ from collections.abc import Iterable
 
 MASK = "***"
 
-_USERINFO = re.compile(r"(?P<head>[a-z][a-z0-9+.\-]*://[^\s:/@?#]*:)[^\s/?#]*(?=@)", re.IGNORECASE)
-_FIELD = re.compile(
-    r"(?P<head>\b(?:password|passwd|passphrase|pwd|token|access_token|secret|api_?key|auth|authorization)\b"
-    r"['\"]?\s*[=:]\s*['\"]?(?:(?:bearer|basic)\s+)?)[^\s&'\",;)}\]]+",
-    re.IGNORECASE,
-)
 _SHORTEST = 4
 """Literal secrets shorter than this are masked by pattern only: a password 'a' would mask every 'a'."""
+
+_WORD = re.compile(r"\S+")
+_PORT = re.compile(r":\d*(?:[/?#]|$)")
+_NATS_TOKEN = re.compile(r"(?P<head>\b(?:nats|tls)://)[^\s:/?#@]+(?=@)", re.IGNORECASE)
+_GO_ADDRESS = re.compile(r"@(?:tcp|unix)\(")
+_SCHEME = r"(?:(?:bearer|basic|digest|apikey|token)\s+)?"
+_QUERY = re.compile(
+    r"(?P<head>[?&](?:[\w.-]*[_.-])?(?:password|token|secret|api[-_]?key|auth)=)[^\s&'\"]+", re.IGNORECASE
+)
+_FIELD = re.compile(
+    r"(?P<head>(?<![a-z0-9])(?:password|passwd|passphrase|pwd|token|secret|api[-_]?key|authorization|auth)(?![a-z])"
+    r"(?:['\"]?\s*[=:]\s*|['\"]\s*,\s*))"
+    rf"(?:b?(?P<quote>['\"])(?P<quoted>{_SCHEME})(?:(?!(?P=quote)).)*|(?P<bare>{_SCHEME})[^\s&'\",;)}}\]]+)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return ``text`` with everything that looks like a secret, and each of ``secrets``, masked."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST:
-            text = text.replace(secret, MASK)
-    text = _USERINFO.sub(rf"\g<head>{MASK}", text)
-    return _FIELD.sub(rf"\g<head>{MASK}", text)
+    text = _mask_literals(text, secrets)
+    text = _WORD.sub(_mask_userinfo, text)
+    text = _NATS_TOKEN.sub(rf"\g<head>{MASK}", text)
+    text = _QUERY.sub(rf"\g<head>{MASK}", _mask_go(text))
+    return _FIELD.sub(_mask_field, text)
+
+
+def _mask_literals(text: str, secrets: Iterable[str]) -> str:
+    # The longest first: one secret may begin another.
+    for secret in sorted((s for s in secrets if len(s) >= _SHORTEST), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _mask_userinfo(match: re.Match[str]) -> str:
+    """Mask the password of a URL: from the first colon that begins no port to the last '@' of the word.
+
+    It may hold any of ``/?#@`` unencoded: that is when URLs end up in error messages.
+    """
+    word = match[0]
+    start = word.find("://") + 3
+    if start < 3:
+        return word
+    colon, at = word.find(":", start), word.rfind("@")
+    slash = min((i for i in (word.find(c, start) for c in "/?#") if i >= 0), default=len(word))
+    if colon < 0 or at < colon or slash < colon or _PORT.match(word, colon):
+        return word
+    return f"{word[: colon + 1]}{MASK}{word[at:]}"
+
+
+def _mask_go(text: str) -> str:
+    """Mask the password of Go's data source names, ``user:password@tcp(host:port)/db``."""
+    shown, done = [], 0
+    for at in _GO_ADDRESS.finditer(text):
+        word = max(text.rfind(space, done, at.start()) for space in " \t\n'\"") + 1
+        colon = text.find(":", max(word, done), at.start())
+        if colon >= 0:
+            shown += [text[done : colon + 1], MASK]
+            done = at.start()
+    return "".join([*shown, text[done:]])
+
+
+def _mask_field(match: re.Match[str]) -> str:
+    quote = match["quote"] or ""
+    return f"{match['head']}{quote}{match['quoted'] or match['bare'] or ''}{MASK}"
 
 
 def describe(error: BaseException | None, secrets: Iterable[str] = ()) -> str:
@@ -34,8 +84,10 @@ def describe(error: BaseException | None, secrets: Iterable[str] = ()) -> str:
     if error is None:
         return ""
     try:
-        text = " ".join(str(error).split())
+        text = str(error)
     except Exception:  # noqa: BLE001 - a driver's __str__ may fail, and a log line must not
         text = ""
+    # Before the white space is squeezed, for a secret may hold some.
+    text = " ".join(_mask_literals(text, secrets).split())
     name = type(error).__name__
     return redact(f"{name}: {text}" if text else name, secrets)

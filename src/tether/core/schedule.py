@@ -16,7 +16,8 @@ SLOW_FIRST, SLOW_LAST, SLOW_JITTER = 60.0, 900.0, 0.1
 """A credential that did work is tried again after 60 s × 2 … 15 min (±10 %): rotations give transient refusals."""
 
 WORTHLESS_AFTER = 2
-"""Refusals after which a credential that never worked is parked: a wrong password never hammers a server."""
+"""Refusals after which a credential that never worked is parked: a wrong password never hammers a server. Twice as many
+of different credentials, and the pauses grow as if it were one: a provider of ever new ones must not hammer either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +46,42 @@ class Wait(NamedTuple):
     level: int
 
 
-def delay_after_loss(plan: Plan, cause: Cause, *, level: int, stable: bool, now: float, rand: Rand) -> Wait:
-    """Return the wait before the first attempt after a loss."""
+def delay_after_loss(
+    plan: Plan,
+    cause: Cause,
+    *,
+    level: int,
+    stable: bool,
+    now: float,
+    rand: Rand,
+    refusals: int = 1,
+    denials: int = 1,
+) -> Wait:
+    """Return the wait before the first attempt after a loss, with the refusals that the link will count."""
     if stable and plan.quick_first and cause.recovery is Recovery.BACKOFF and cause.hint is None:
         return Wait(rand() * min(QUICK, _interval(plan, 0)), 0)
-    refusals = 1 if cause.recovery is Recovery.REAUTHENTICATE else 0
     level = 0 if stable else level
-    return delay_after_failure(plan, cause, level=level, refusals=refusals, started=now, now=now, rand=rand)
+    return delay_after_failure(
+        plan, cause, level=level, refusals=refusals, denials=denials, started=now, now=now, rand=rand
+    )
 
 
 def delay_after_failure(
-    plan: Plan, cause: Cause, *, level: int, refusals: int, started: float, now: float, rand: Rand
+    plan: Plan,
+    cause: Cause,
+    *,
+    level: int,
+    refusals: int,
+    started: float,
+    now: float,
+    rand: Rand,
+    denials: int = 0,
 ) -> Wait:
     """Return the wait after a failed attempt that began at ``started``; never earlier than the peer's hint asks."""
     hinted = cause.hint.delay(now, rand()) if cause.hint else 0.0
     if cause.recovery is Recovery.REAUTHENTICATE:
-        return Wait(max(hinted, _reauthentication(plan, refusals, rand)), level)
-    if cause.recovery is Recovery.WAIT_FOR_SERVICE and cause.hint:
+        return Wait(max(hinted, _reauthentication(plan, refusals, denials, rand)), level)
+    if cause.recovery is Recovery.WAIT_FOR_SERVICE and hinted > 0:
         return Wait(hinted, level)
     delay = _interval(plan, level)
     if starts_at_attempt(plan.interval):
@@ -69,10 +89,11 @@ def delay_after_failure(
     return Wait(max(hinted, delay), level + 1)
 
 
-def _reauthentication(plan: Plan, refusals: int, rand: Rand) -> float:
-    if refusals < WORTHLESS_AFTER:
+def _reauthentication(plan: Plan, refusals: int, denials: int, rand: Rand) -> float:
+    over = max(refusals - WORTHLESS_AFTER, denials - 2 * WORTHLESS_AFTER)
+    if over < 0:
         return plan.reauth_delay
-    doublings = min(refusals - WORTHLESS_AFTER, 10)
+    doublings = min(over, 10)
     return min(SLOW_LAST, SLOW_FIRST * 2.0**doublings) * (1 + SLOW_JITTER * (2 * rand() - 1))
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from tether.core import signals as sig
 from tether.core.cause import Phase
 from tether.ports import H
 from tether.runtime.bounded import Bounded
-
-if TYPE_CHECKING:
-    from tether.runtime.engine import Engine
+from tether.runtime.host import Host
 
 
 class Credentials:
@@ -21,18 +19,24 @@ class Credentials:
 
     Args:
         provider: sync or async callable without parameters. A sync one is called on the loop's thread.
+
+    Attributes:
+        value: the latest answer, or ``None``.
+        is_stale: whether the next dial must ask again, because someone says that there is a new one.
     """
 
-    __slots__ = ("_provider", "value")
+    __slots__ = ("_provider", "is_stale", "value")
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
         self.value: Any = None
+        self.is_stale = False
 
     async def ask(self) -> None:
         """Ask once. There is one dial at a time, so this is single flight by itself."""
         answer = self._provider()
         self.value = await answer if inspect.isawaitable(answer) else answer
+        self.is_stale = False
 
 
 class Dialing(Generic[H]):
@@ -49,7 +53,8 @@ class Dialing(Generic[H]):
 
     __slots__ = (
         "_bounded",
-        "_engine",
+        "_host",
+        "_is_over",
         "credential",
         "generation",
         "handle",
@@ -58,43 +63,48 @@ class Dialing(Generic[H]):
         "unrestored",
     )
 
-    def __init__(self, engine: Engine[H], generation: int, *, is_reconnect: bool) -> None:
-        self._engine = engine
+    def __init__(self, host: Host[H], generation: int) -> None:
+        self._host = host
         self._bounded: Bounded[None] | None = None
-        self.generation, self.is_reconnect = generation, is_reconnect
+        self._is_over = False
+        self.generation = generation
+        self.is_reconnect = host.link.was_connected
         self.phase = Phase.TCP
         self.credential: Any = None
         self.handle: H | None = None
         self.unrestored: Sequence[str] = ()
 
-    def begin(self, credentials: Credentials | None, *, ask: bool, timeout: float) -> None:
-        """Start; the engine is told the outcome by ``attempt_ended``."""
-        dial = self._dial(credentials, ask=ask)
-        self._bounded = Bounded(dial, timeout, self._ended, self._ended_late, self._engine.stalled)
+    def begin(self, credentials: Credentials | None, *, ask: bool) -> None:
+        """Start; the host is told the outcome by ``attempt_ended``."""
+        host, dial = self._host, self._dial(credentials, ask=ask)
+        self._bounded = Bounded(dial, host.watch.connect_timeout, self._ended, self._ended_late, host.stalled)
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The task that dials."""
         return None if self._bounded is None else self._bounded.task
 
-    def cancel(self) -> asyncio.Task[None] | None:
-        """Give it up; no outcome follows. Returns the task, which may still be unwinding."""
+    def cancel(self) -> None:
+        """Give it up; no outcome follows. The task may still be unwinding."""
+        self._is_over = True
+        self._drop()
         if self._bounded is not None:
             self._bounded.cancel()
-        return self.task
 
     def lost(self, error: BaseException) -> None:
         """Report that the connection of this dial has died."""
-        self._engine.connection_lost(self, error)
+        self._host.connection_lost(self.generation, error)
 
     async def _dial(self, credentials: Credentials | None, *, ask: bool) -> None:
-        connector = self._engine.connector
+        connector = self._host.connector
         try:
             if credentials is not None:
                 await self._authenticate(credentials, ask=ask)
             self.handle = await connector.open(self)
+            self._go_on()
             self.phase = Phase.RESTORE
             self.unrestored = tuple(await connector.restore(self.handle) or ())
+            self._go_on()
             self.phase = Phase.READY
             await connector.probe(self.handle)
         except BaseException:
@@ -103,22 +113,32 @@ class Dialing(Generic[H]):
 
     async def _authenticate(self, credentials: Credentials, *, ask: bool) -> None:
         """Ask the provider when a credential was refused, or when there is none to begin with."""
-        used = self._engine.connector.credential if credentials.value is None else credentials.value
-        if ask or used is None:
+        used = self._host.connector.credential if credentials.value is None else credentials.value
+        if ask or used is None or credentials.is_stale:
             self.phase = Phase.AUTH
             await credentials.ask()
             self.phase = Phase.TCP
             if credentials.value != used:
-                self._engine.feed(sig.CredentialChanged())
+                self._host.feed(sig.CredentialChanged())
         self.credential = credentials.value
+
+    def _go_on(self) -> None:
+        """End here once the verdict has been told: restoring now would take things from the next connection."""
+        if self._is_over:
+            raise asyncio.CancelledError
 
     def _drop(self) -> None:
         handle, self.handle = self.handle, None
         if handle is not None:
-            self._engine.abort(handle)
+            self._host.abort(handle)
 
     def _ended(self, _: None, error: BaseException | None) -> None:
-        self._engine.attempt_ended(self, error)
+        self._is_over = True
+        if error is not None:
+            self._drop()
+        self._host.attempt_ended(self.generation, error)
+        # The open connection keeps its attempt; the attempt need not keep its task, coroutine and timer.
+        self._bounded = None
 
     def _ended_late(self, _: None) -> None:
         self._drop()

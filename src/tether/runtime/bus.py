@@ -26,7 +26,7 @@ class EventStream:
     def __init__(self, bus: Bus, limit: int = STREAM_LIMIT) -> None:
         self._bus = bus
         self._queue: deque[ReconnectEvent] = deque(maxlen=limit)
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._ended = False
         self.dropped = 0
         bus.streams.append(self)
@@ -46,8 +46,10 @@ class EventStream:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_result(None)
 
     def __aiter__(self) -> Self:
         return self
@@ -56,11 +58,9 @@ class EventStream:
         while not self._queue:
             if self._ended:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
         return self._queue.popleft()
 
     async def aclose(self) -> None:

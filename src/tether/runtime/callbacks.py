@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from tether.core.duration import compact
@@ -30,9 +31,23 @@ class Mailbox:
         report: told of every failure and drop.
         timeout: seconds that one async call may take; ``None`` for no limit.
         limit: calls kept while the callback is busy.
+
+    Attributes:
+        dropped: calls dropped because the queue was full.
+        is_stopping: whether the call under way has asked for the end of all this, and so is to finish.
     """
 
-    __slots__ = ("_limit", "_queue", "_report", "_task", "_timeout", "callback", "dropped", "name")
+    __slots__ = (
+        "_limit",
+        "_queue",
+        "_report",
+        "_task",
+        "_timeout",
+        "callback",
+        "dropped",
+        "is_stopping",
+        "name",
+    )
 
     def __init__(
         self,
@@ -48,6 +63,7 @@ class Mailbox:
         self._queue: deque[tuple[Any, ...]] = deque()
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
+        self.is_stopping = False
 
     def post(self, *args: Any) -> None:
         """Have the callback called with ``args``, soon. Never waits."""
@@ -56,26 +72,31 @@ class Mailbox:
             self.dropped += 1
             self._report(self.name, "dropped", None)
         self._queue.append(args)
-        if self._task is None:
+        if self.task is None:
+            self.is_stopping = False
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"tether {self.name}")
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The worker, while there is one."""
-        return self._task
+        return None if self._task is None or self._task.done() else self._task
 
     def forget(self) -> None:
         """Drop what waits, and the worker of a loop that is gone."""
         self._queue.clear()
         self._task = None
 
+    def drop_waiting(self) -> None:
+        """Drop, and count, what waits behind the call under way."""
+        while self._queue:
+            self._queue.popleft()
+            self.dropped += 1
+            self._report(self.name, "dropped", None)
+
     async def _work(self) -> None:
-        try:
-            while self._queue:
-                await self._call(self._queue.popleft())
-        finally:
-            if self._task is asyncio.current_task():
-                self._task = None
+        _worker.set(asyncio.current_task())
+        while self._queue:
+            await self._call(self._queue.popleft())
 
     async def _call(self, args: tuple[Any, ...]) -> None:
         deadline: asyncio.Timeout | None = None
@@ -84,20 +105,38 @@ class Mailbox:
             if inspect.isawaitable(result):
                 async with asyncio.timeout(self._timeout) as deadline:
                     await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._report(self.name, "was cancelled from inside", error)  # by something that it awaited
         except Exception as error:  # noqa: BLE001 - whatever a user's callback raises ends here
             late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
             what = f"took more than {compact(self._timeout or 0)}" if late else "raised"
             self._report(self.name, what, error)
 
 
+_worker: ContextVar[asyncio.Task[Any] | None] = ContextVar("tether_callback_worker", default=None)
+"""The worker that the running code belongs to, through any tasks that a callback has made."""
+
+
 async def finish(mailboxes: list[Mailbox], grace: float) -> None:
-    """Give running callbacks ``grace`` seconds, then cancel them. Never waits for (or cancels) the calling task."""
-    current = asyncio.current_task()
-    tasks = {box.task for box in mailboxes if box.task is not None and box.task is not current}
-    if not tasks:
-        return
-    _, late = await asyncio.wait(tasks, timeout=grace)
-    for task in late:
-        task.cancel()
+    """Give running callbacks ``grace`` seconds, then cancel them.
+
+    The callback that asks for this is neither waited for nor cancelled, by nobody: it is to finish.
+    """
+    own = {asyncio.current_task(), _worker.get()}
+    for box in mailboxes:
+        box.is_stopping = box.is_stopping or box.task in own
+    tasks = {box.task: box for box in mailboxes if box.task is not None and not box.is_stopping}
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+    finally:
+        late = {task for task, box in tasks.items() if not task.done() and not box.is_stopping}
+        for box in mailboxes:
+            box.drop_waiting()
+        for task in late:
+            task.cancel()
     if late:
         await asyncio.wait(late, timeout=grace)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import current_task
 from collections.abc import Awaitable, Callable
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from tether.core import signals as sig
@@ -37,34 +37,41 @@ async def run(
     """Call ``operation(client)``. See ``Reconnector.run``."""
     if timeout is None:
         if engine.up:
-            return await _run_once(engine, operation) if not idempotent else await _repeat(engine, operation)
+            if idempotent:
+                return await _repeat(engine, operation, wait=engine.watch.connect_timeout)
+            return await run_once(engine, operation)
         return await _run_down(engine, operation)
     async with asyncio.timeout(timeout):
+        if engine.link.status is Status.FAILED:
+            return await _run_down(engine, operation)
         await wait_until_up(engine)
-        return await (_repeat(engine, operation) if idempotent else _run_once(engine, operation))
+        if idempotent:
+            return await _repeat(engine, operation, wait=None)
+        return await run_once(engine, operation)
 
 
-async def _run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
-    task = current_task()
+async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
+    """Call ``operation(client)`` on a connection that is up: the hot path."""
+    task = current_task(engine.loop)  # given the loop, it need not look for it: a third of the whole cost
     calls = engine.calls
-    if (
-        task is None or task in calls
-    ):  # outside of any task, or inside another run() on the same connection: the outer one answers for it
+    if task is None:
+        raise UsageError(f"{engine.name} belongs to the event loop that started it; call it from there")
+    if task in calls:  # inside another run() on the same connection: the outer one answers for it
         return await _plain(operation(engine.client))
     generation = engine.link.generation
     cancelled_before = task.cancelling()
     calls[task] = None
     try:
         result: Any = operation(engine.client)
-        if hasattr(result, "__await__"):
+        if type(result) is CoroutineType or hasattr(result, "__await__"):
             result = await result
     except BaseException as error:
-        failure = _settle(engine, task, generation, cancelled_before, error)
+        failure = await _settle(engine, task, generation, cancelled_before, error)
         if failure is error:
             raise
         raise failure from error
-    if calls.pop(task) is not None:
-        task.uncancel()  # the connection was lost, but the operation ended well all the same
+    if calls.pop(task) is not None:  # the connection was lost, but the operation ended well all the same
+        await _absorb(task, cancelled_before)
     done: T = result
     return done
 
@@ -87,26 +94,31 @@ async def _run_down(engine: Engine[Any], operation: Callable[[Any], Awaitable[T]
     return result
 
 
-async def _repeat(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
-    """Repeat an idempotent operation until it ends otherwise than by a loss; at most twice on one connection."""
+async def _repeat(
+    engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T], *, wait: float | None
+) -> T:
+    """Repeat an idempotent operation until it ends otherwise than by a loss; at most twice on one connection.
+
+    ``wait`` is how many seconds the next connection may take; ``None`` leaves that to a deadline around this.
+    """
     failed_on = -1
     while True:
         try:
-            return await _run_once(engine, operation)
+            return await run_once(engine, operation)
         except IndeterminateError:
             # A driver that retries has repeated it already: ours would multiply with its attempts.
             if engine.connector.driver_retries or engine.link.generation == failed_on:
                 raise
             failed_on = engine.link.generation
-        await _wait_until_good(engine)
+        await _wait_until_good(engine, wait)
 
 
-async def _wait_until_good(engine: Engine[Any]) -> None:
-    """Wait, no longer than one attempt may take, for a connection that has proved itself after the loss of a call."""
+async def _wait_until_good(engine: Engine[Any], limit: float | None) -> None:
+    """Wait for a connection that has proved itself after the loss of a call."""
     try:
-        async with asyncio.timeout(engine.watch.connect_timeout):
-            engine.probe_now()
-            await engine.verdict()  # a pool's call may break alone, and the connection be well
+        async with asyncio.timeout(limit):
+            engine.watcher.probe_now()
+            await engine.watcher.verdict()  # a pool's call may break alone, and the connection be well
             await wait_until_up(engine)
     except TimeoutError:
         raise engine.not_connected() from None
@@ -118,22 +130,32 @@ async def wait_until_up(engine: Engine[Any]) -> None:
     Raises:
         NotConnected: it was given up, is stopped, or ends so while we wait.
     """
-    if engine.up:
-        return
-    if engine.link.status in {Status.FAILED, Status.DISCONNECTED}:
-        raise engine.not_connected()
-    await engine.connected()
+    while not engine.up:  # it may be gone again before the one who waited wakes
+        if engine.link.status in {Status.FAILED, Status.DISCONNECTED}:
+            raise engine.not_connected()
+        await engine.connected_for.add()
 
 
-def _settle(
+async def _absorb(task: asyncio.Task[Any], cancelled_before: int) -> None:
+    """Take back the cancellation of a call that ended before it could arrive; one of somebody else's comes through."""
+    cancelled_by_others = task.uncancel() > cancelled_before
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if cancelled_by_others:
+            raise
+
+
+async def _settle(
     engine: Engine[Any], task: asyncio.Task[Any], generation: int, cancelled_before: int, error: BaseException
 ) -> BaseException:
     """Decide what a call that raised ``error`` raises, and what the engine learns from it."""
     cut = engine.calls.pop(task, None)
-    if cut is not None:
+    if cut is not None and isinstance(error, asyncio.CancelledError):
         cancelled_by_others = task.uncancel() > cancelled_before
-        if isinstance(error, asyncio.CancelledError):
-            return error if cancelled_by_others else _indeterminate(engine, cut, None)
+        return error if cancelled_by_others else _indeterminate(engine, cut, None)
+    if cut is not None:
+        await _absorb(task, cancelled_before)
     if not isinstance(error, Exception):
         return error
     cause = engine.find_cause(error)
@@ -159,7 +181,7 @@ def _indeterminate(engine: Engine[Any], cause: Cause, error: BaseException | Non
 def report(engine: Engine[Any], error: BaseException, generation: int | None) -> None:
     """Take a detector's word. See ``Reconnector.report``."""
     if generation is None:
-        engine.probe_now()
+        engine.watcher.probe_now()
         return
     cause = engine.find_cause(error)
     if cause is not None and engine.link.status is not Status.DISCONNECTED:
@@ -180,7 +202,7 @@ class Guard(Generic[C]):
         engine = self._engine
         if not engine.up:
             raise engine.not_connected()
-        task = current_task()
+        task = current_task(engine.loop)
         if self._task is not None:
             raise UsageError("a guard can be entered once; call guard() for each use")
         if task is not None and task not in engine.calls:
@@ -199,8 +221,8 @@ class Guard(Generic[C]):
             return
         if error is None:
             if self._engine.calls.pop(task) is not None:
-                task.uncancel()
+                await _absorb(task, self._cancelled_before)
             return
-        failure = _settle(self._engine, task, self._generation, self._cancelled_before, error)
+        failure = await _settle(self._engine, task, self._generation, self._cancelled_before, error)
         if failure is not error:
             raise failure from error

@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from tether.core.cause import Cause, Code, Phase, Rule, Verdict
 
@@ -40,6 +41,20 @@ _WITHOUT_ERRNO: tuple[tuple[type[BaseException], Code], ...] = (
     (ConnectionRefusedError, Code.REFUSED),
     (ConnectionError, Code.RESET),
 )
+_TRANSPORTS = {
+    f"asyncio.{part}"
+    for part in (
+        "base_events",
+        "selector_events",
+        "proactor_events",
+        "sslproto",
+        "streams",
+        "transports",
+        "unix_events",
+    )
+}
+"""Where asyncio raises on closed handles. Its locks, task groups and runners raise on misuse: that is no loss."""
+
 _UNIX_SOCKET_GONE = {errno.ENOENT, errno.EACCES}
 
 
@@ -59,15 +74,19 @@ def network_rule(error: BaseException, phase: Phase) -> Verdict:
     return None
 
 
-def dead_handle_rule(driver_modules: Sequence[str]) -> Rule:
+@lru_cache(maxsize=64)
+def dead_handle_rule(driver_modules: tuple[str, ...]) -> Rule:
     """Return a rule for the bare ``RuntimeError`` that drivers and loops raise on closed handles.
 
     Only when it was raised inside one of them: a ``RuntimeError`` of the user's own code is never a loss.
     """
-    packages = {"asyncio", "uvloop", *driver_modules}
+    packages = {"uvloop", *driver_modules}
 
     def rule(error: BaseException, phase: Phase) -> Verdict:
-        if type(error) is RuntimeError and _raised_in(error) in packages:
+        if type(error) is not RuntimeError:
+            return None
+        module = _raised_in(error)
+        if module in _TRANSPORTS or module.partition(".")[0] in packages:
             return Cause(Code.RESET, phase, error)
         return None
 
@@ -75,13 +94,13 @@ def dead_handle_rule(driver_modules: Sequence[str]) -> Rule:
 
 
 def _raised_in(error: BaseException) -> str:
-    """Return the top-level package whose frame raised ``error``, or ''."""
+    """Return the module whose frame raised ``error``, or ''."""
     trace = error.__traceback__
     if trace is None:
         return ""
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return str(trace.tb_frame.f_globals.get("__name__", ""))
 
 
 def through_chain(rule: Rule) -> Rule:
@@ -108,7 +127,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def all_rules(user: Sequence[Rule], driver: Sequence[Rule], modules: Sequence[str]) -> tuple[Rule, ...]:
     """Return the rules in the order in which they are asked: the user's, the driver's, the network's."""
-    return (*map(_shielded, user), *driver, network_rule, dead_handle_rule(modules))
+    return (*map(_shielded, user), *driver, network_rule, dead_handle_rule(tuple(modules)))
 
 
 def _shielded(rule: Rule) -> Rule:

@@ -118,18 +118,15 @@ async def race(addresses: Sequence[Address], *, stagger: float = STAGGER) -> soc
 
 def _winner(done: set[asyncio.Task[socket.socket]], errors: list[OSError]) -> socket.socket | None:
     """Return one connected socket of ``done``, close the others, and collect the errors."""
-    winner: socket.socket | None = None
-    for task in done:
-        error = task.exception()
-        if error is None and winner is None:
-            winner = task.result()
-        elif error is None:
-            task.result().close()
-        elif isinstance(error, OSError):
-            errors.append(error)
-        else:
-            raise error
-    return winner
+    failures = [error for task in done if (error := task.exception()) is not None]
+    sockets = [task.result() for task in done if task.exception() is None]
+    odd = next((error for error in failures if not isinstance(error, OSError)), None)
+    errors += [error for error in failures if isinstance(error, OSError)]
+    for sock in sockets if odd is not None else sockets[1:]:
+        sock.close()
+    if odd is not None:
+        raise odd
+    return sockets[0] if sockets else None
 
 
 def _cancel_all(tasks: set[asyncio.Task[socket.socket]]) -> None:

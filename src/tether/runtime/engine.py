@@ -17,17 +17,19 @@ from tether.core import signals as sig
 from tether.core.backoff import Rand
 from tether.core.cause import Cause, Code, Phase, Rule, find_cause
 from tether.core.events import Kind, ReconnectEvent
-from tether.core.health import Health
 from tether.core.lifecycle import Status
-from tether.core.machine import Fact, Link, step
+from tether.core.link import Fact, Link
+from tether.core.machine import step
 from tether.core.redact import describe
 from tether.core.schedule import Plan
-from tether.errors import NotConnected, NoVerdict
+from tether.errors import NotConnected
 from tether.ports import Connector, H
 from tether.runtime.attempt import Credentials, Dialing
 from tether.runtime.bounded import Bounded
 from tether.runtime.options import Watch
-from tether.runtime.wheel import Timer, wheel_of
+from tether.runtime.restoring import Restoring
+from tether.runtime.waiters import Waiters
+from tether.runtime.watcher import Watcher
 
 CLOSE_TIMEOUT = 0.2
 """Seconds for a polite goodbye on ``stop()``; then the connection is dropped."""
@@ -44,7 +46,7 @@ _ENDS_ATTEMPT = {
 
 
 class Engine(Generic[H]):
-    """Runs one connection, on the thread of one event loop. Nothing here waits but ``unwind`` and ``verdict``.
+    """Runs one connection, on the thread of one event loop. Nothing here waits but ``unwind``.
 
     Args:
         name: the connection's name.
@@ -55,28 +57,31 @@ class Engine(Generic[H]):
         credentials: whom to ask for a new credential.
         publish: told every event.
         rand: the source of jitter.
+
+    Attributes:
+        link: what the machine knows.
+        up: whether the connection is live; ``handle`` and ``client`` are set exactly then.
+        attempt_ended_for: those who wait for the end of an attempt: whether it connected.
+        connected_for: those who wait for a connection.
+        calls: tasks with a call under way, and why it was cut, if it was.
     """
 
     __slots__ = (
-        "_attempt_waiters",
         "_closing",
-        "_connect_waiters",
         "_credentials",
         "_dialing",
         "_handle_generation",
-        "_health",
         "_inbox",
         "_leftovers",
-        "_probe",
-        "_probe_timer",
         "_publish",
-        "_rand",
-        "_restore_level",
         "_restoring",
         "_rules",
         "_timer",
+        "_up_since",
+        "attempt_ended_for",
         "calls",
         "client",
+        "connected_for",
         "connector",
         "counts",
         "handle",
@@ -85,9 +90,11 @@ class Engine(Generic[H]):
         "loop",
         "name",
         "plan",
+        "rand",
         "up",
         "uptime",
         "watch",
+        "watcher",
     )
 
     def __init__(
@@ -102,42 +109,34 @@ class Engine(Generic[H]):
         publish: Callable[[ReconnectEvent], None],
         rand: Rand,
     ) -> None:
-        self.name, self.connector, self.plan, self.watch = name, connector, plan, watch
-        self._rules, self._credentials, self._publish, self._rand = rules, credentials, publish, rand
+        self.name, self.connector, self.plan, self.watch, self.rand = name, connector, plan, watch, rand
+        self._rules, self._credentials, self._publish = rules, credentials, publish
         self.link = Link()
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.last_error: BaseException | None = None
         self.counts: dict[Kind, int] = {}
         self.uptime = 0.0
         self.calls: dict[asyncio.Task[Any], Cause | None] = {}
+        self.attempt_ended_for: Waiters[bool] = Waiters()
+        self.connected_for: Waiters[None] = Waiters()
         self._inbox: list[sig.Signal] = []
-        self._attempt_waiters: list[asyncio.Future[bool]] = []
-        self._connect_waiters: list[asyncio.Future[None]] = []
-        self._leftovers: set[asyncio.Task[Any]] = set()
+        self._leftovers: list[asyncio.Task[Any]] = []
         self.forget()
 
     def forget(self) -> None:
         """Start from nothing: before the first loop, and after a loop that ended without ``stop()``."""
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.up = False
         self.handle: H | None = None
         self._handle_generation = 0
+        self._up_since = 0.0
         self.client: Any = None
+        self.watcher: Watcher[H] = Watcher(self)
         self._dialing: Dialing[H] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._probe: Bounded[None] | None = None
-        self._probe_timer: Timer | None = None
-        self._restoring: Bounded[Any] | asyncio.TimerHandle | None = None
-        self._restore_level = 0
+        self._restoring: Restoring[H] | None = None
         self._closing: Bounded[None] | None = None
-        self._health = Health(self.watch.failure_threshold)
-        for waiters in (
-            self.calls,
-            self._inbox,
-            self._attempt_waiters,
-            self._connect_waiters,
-            self._leftovers,
-        ):
-            waiters.clear()
+        for kept in (self.calls, self._inbox, self.attempt_ended_for, self.connected_for, self._leftovers):
+            kept.clear()
 
     # -- signals ------------------------------------------------------------------------------------------------------
 
@@ -159,7 +158,7 @@ class Engine(Generic[H]):
             raise
 
     def _advance(self, signal: sig.Signal) -> None:
-        outcome = step(self.link, signal, self.now(), self.plan, self._rand)
+        outcome = step(self.link, signal, self.now(), self.plan, self.rand)
         self.link = outcome.link
         for effect in outcome.effects:
             self._perform(effect)
@@ -175,9 +174,11 @@ class Engine(Generic[H]):
     def _perform(self, effect: eff.Effect) -> None:
         match effect:
             case eff.Dial():
-                self._dial(effect)
+                self._dialing = Dialing(self, effect.generation)
+                self._dialing.begin(self._credentials, ask=effect.ask_credential)
             case eff.CancelDial():
                 self._cancel_dial()
+                self.attempt_ended_for.resolve(False)
             case eff.Adopt():
                 self._adopt()
             case eff.Abandon():
@@ -190,50 +191,42 @@ class Engine(Generic[H]):
             case eff.Unschedule():
                 self._unschedule()
             case eff.Probe():
-                self.probe_now()
+                self.watcher.probe_now()
             case eff.StopProbing():
-                self._stop_probing()
+                self.watcher.end()
 
     def _unschedule(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _dial(self, effect: eff.Dial) -> None:
-        dialing = Dialing(self, effect.generation, is_reconnect=self.link.was_connected)
-        self._dialing = dialing
-        dialing.begin(self._credentials, ask=effect.ask_credential, timeout=self.watch.connect_timeout)
-
     def _cancel_dial(self) -> None:
-        if self._dialing is not None:
-            self._keep(self._dialing.cancel())
-            self._dialing = None
-        self._resolve_attempts(connected=False)
+        dialing, self._dialing = self._dialing, None
+        if dialing is not None:
+            dialing.cancel()
+            self.keep(dialing.task)
 
-    def attempt_ended(self, dialing: Dialing[H], error: BaseException | None) -> None:
+    def attempt_ended(self, generation: int, error: BaseException | None) -> None:
         """Take the outcome of a dial; one that is over already is nobody's any more."""
-        if dialing is not self._dialing:
+        dialing = self._dialing
+        if dialing is None or dialing.generation != generation:
             return
-        self._keep(dialing.task)
-        if error is not None:
+        self.keep(dialing.task)
+        if error is None:
+            self.feed(sig.Succeeded(generation))
+            self.feed(sig.Restored(generation, len(dialing.unrestored)))
+        else:
             self._dialing = None
-            self.feed(sig.Failed(dialing.generation, self.cause_of(error, dialing.phase)))
-            return
-        self.feed(sig.Succeeded(dialing.generation))
-        self.feed(sig.Restored(dialing.generation, len(dialing.unrestored)))
+            self.feed(sig.Failed(generation, self.cause_of(error, dialing.phase)))
 
-    def connection_lost(self, dialing: Dialing[H], error: BaseException) -> None:
-        """A driver says that a connection of ours has died: an attempt's, or the live one."""
-        if dialing is self._dialing:
-            self._cancel_dial_only()
-            self.feed(sig.Failed(dialing.generation, self.cause_of(error, dialing.phase)))
+    def connection_lost(self, generation: int, error: BaseException) -> None:
+        """Take a driver's word that a connection of ours has died: an attempt's, the live one, or an old one."""
+        dialing = self._dialing
+        if dialing is not None and dialing.generation == generation:
+            self._cancel_dial()
+            self.feed(sig.Failed(generation, self.cause_of(error, dialing.phase)))
         elif self.link.status is not Status.DISCONNECTED:
-            self.feed(sig.Lost(dialing.generation, self.cause_of(error, Phase.READY)))
-
-    def _cancel_dial_only(self) -> None:
-        if self._dialing is not None:
-            self._keep(self._dialing.cancel())
-            self._dialing = None
+            self.feed(sig.Lost(generation, self.cause_of(error, Phase.READY)))
 
     def _adopt(self) -> None:
         dialing, self._dialing = self._dialing, None
@@ -241,50 +234,42 @@ class Engine(Generic[H]):
         assert dialing.handle is not None
         self.handle, self._handle_generation = dialing.handle, dialing.generation
         self.client = self.handle if self.connector.client is None else self.connector.client
-        self.up = True
-        self._health = Health(self.watch.failure_threshold)
-        self._restore_level = 0
+        self.up, self._up_since = True, self.now()
+        self.watcher.begin()
         if dialing.unrestored:
-            self._restore_later()
-        # A random phase: ten thousand connections made in one second must not be probed in one second for ever.
-        self._probe_later(self._rand() * self.watch.interval)
+            self._restoring = Restoring(self)
 
     def _abandon(self, generation: int) -> None:
         # The link may be a dial ahead already: what counts is the generation of the connection itself.
-        if generation != self._handle_generation or self.handle is None:
-            return
-        self._take_down()
-        self.cut_calls()
-        self.abort(self.handle)
-        self.handle = self.client = None
+        if generation == self._handle_generation and self.handle is not None:
+            handle = self._take_down()
+            self.abort(handle)
 
     def _release(self) -> None:
-        handle, self.handle = self.handle, None
-        self._take_down()
-        self.cut_calls()
-        self.client = None
-        if handle is not None:
+        if self.handle is not None:
+            handle = self._take_down()
+            done = partial(self._closed, handle)
             self._closing = Bounded(
-                self.connector.close(handle),
-                CLOSE_TIMEOUT,
-                partial(self._closed, handle),
-                lambda _: None,
-                lambda _: None,
+                self.connector.close(handle), CLOSE_TIMEOUT, done, lambda _: None, lambda _: None
             )
 
     def _closed(self, handle: H, _: None, error: BaseException | None) -> None:
         if error is not None:
             self.abort(handle)
 
-    def _take_down(self) -> None:
-        self.uptime += self.now() - self.link.since if self.up else 0.0
+    def _take_down(self) -> H:
+        """End all that goes on on the live connection, and return its handle."""
+        handle = self.handle
+        assert handle is not None
+        self.uptime += self.now() - self._up_since
         self.up = False
-        self._stop_probing()
-        if isinstance(self._restoring, Bounded):
-            self._keep(self._restoring.task)
+        self.handle = self.client = None
+        self.watcher.end()
         if self._restoring is not None:
             self._restoring.cancel()
             self._restoring = None
+        self._cut_calls()
+        return handle
 
     def abort(self, handle: H) -> None:
         """Drop a connection; what its driver raises while dying concerns nobody."""
@@ -293,96 +278,21 @@ class Engine(Generic[H]):
         except Exception as error:  # noqa: BLE001 - a dead handle may raise anything
             self.watch.logger.debug("dropping a dead connection of %s: %s", self.name, describe(error))
 
-    def cut_calls(self) -> None:
+    def _cut_calls(self) -> None:
         """End the calls that are under way on a lost connection, unless their driver repeats them by itself."""
         if self.connector.driver_retries:
             return
         cause = self.link.cause or Cause(Code.CLOSED)
+        # Whoever stops or replaces the connection inside of a call on it is to come back from that.
+        spared = asyncio.current_task() if cause.code is Code.CLOSED else None
         for task, known in tuple(self.calls.items()):
-            if known is None:
+            if known is None and task is not spared:
                 self.calls[task] = cause
                 task.cancel()
-
-    # -- watching -----------------------------------------------------------------------------------------------------
-
-    def probe_now(self) -> None:
-        """Probe the live connection, unless a probe is under way."""
-        if not self.up or self._probe is not None or self.handle is None or self.link.paused:
-            return
-        if self._probe_timer is not None:
-            self._probe_timer.cancel()
-        done = partial(self._probed, self.link.generation, self.now())
-        self._probe = Bounded(
-            self.connector.probe(self.handle), self.watch.timeout, done, lambda _: None, self.stalled
-        )
-
-    def _probed(self, generation: int, started: float, _: None, error: BaseException | None) -> None:
-        probe, self._probe = self._probe, None
-        if generation != self.link.generation or not self.up:
-            return
-        if error is not None and not isinstance(error, NoVerdict):
-            self._keep(probe.task if probe is not None else None)
-            cause = self.cause_of(error, Phase.READY)
-            self._health = self._health.updated(ok=False)
-            self.tell(Kind.PROBE_FAILED, cause)
-            if self._health.is_lost:
-                self.feed(sig.Lost(generation, cause))
-                return
-        elif error is None:
-            self._health = self._health.updated(ok=True)
-        self._probe_later(max(0.0, started + self.watch.interval - self.now()))
-
-    async def verdict(self) -> None:
-        """Wait for the probe under way, if there is one; bounded by the probe's own deadline."""
-        if self._probe is not None:
-            await asyncio.wait({self._probe.task}, timeout=self.watch.timeout)
-
-    def _probe_later(self, delay: float) -> None:
-        if self.watch.health_check and not self.link.paused and self.loop is not None:
-            self._probe_timer = wheel_of(self.loop).call_later(delay, self.probe_now)
-
-    def _stop_probing(self) -> None:
-        if self._probe_timer is not None:
-            self._probe_timer.cancel()
-            self._probe_timer = None
-        if self._probe is not None:
-            self._probe.cancel()
-            self._keep(self._probe.task)
-            self._probe = None
 
     def stalled(self, late: float) -> None:
         """Report that our own loop was late, and that a verdict was held back for it."""
         self.tell(Kind.STALLED, elapsed=late)
-
-    # -- what could not be restored -----------------------------------------------------------------------------------
-
-    def _restore_later(self) -> None:
-        assert self.loop is not None
-        delay = max(0.01, self.plan.interval(self._restore_level))
-        self._restore_level += 1
-        self._restoring = self.loop.call_later(delay, self._restore_again)
-
-    def _restore_again(self) -> None:
-        assert self.handle is not None
-        done = partial(self._restored, self.link.generation)
-        self._restoring = Bounded(
-            self.connector.restore(self.handle),
-            self.watch.connect_timeout,
-            done,
-            lambda _: None,
-            self.stalled,
-        )
-
-    def _restored(self, generation: int, missing: Any, error: BaseException | None) -> None:
-        self._restoring = None
-        if generation != self.link.generation or not self.up:
-            return
-        if error is not None and (cause := self.find_cause(error, Phase.RESTORE)) is not None:
-            self.feed(sig.Lost(generation, cause))
-        elif error is not None or missing:
-            self._restore_later()
-        else:
-            self.feed(sig.Restored(generation, 0))
 
     # -- causes and events --------------------------------------------------------------------------------------------
 
@@ -399,11 +309,11 @@ class Engine(Generic[H]):
             self.last_error = fact.cause.error
         self._publish(self._event(fact))
         if fact.kind in _ENDS_ATTEMPT:
-            self._resolve_attempts(connected=_ENDS_ATTEMPT[fact.kind])
+            self.attempt_ended_for.resolve(_ENDS_ATTEMPT[fact.kind])
         if fact.kind in {Kind.CONNECTED, Kind.RECONNECTED}:
-            _resolve(self._connect_waiters, None)
+            self.connected_for.resolve(None)
         elif fact.kind in {Kind.GAVE_UP, Kind.STOPPED}:
-            self._refuse_waiters()
+            self.connected_for.refuse(self.not_connected)
 
     def tell(
         self, kind: Kind, cause: Cause | None = None, elapsed: float | None = None, **detail: Any
@@ -432,34 +342,8 @@ class Engine(Generic[H]):
             **({"detail": detail} if detail else {}),
         )
 
-    # -- waiting for it -----------------------------------------------------------------------------------------------
-
-    def attempt_end(self) -> asyncio.Future[bool]:
-        """Return a future of your own: whether the attempt under way (or next) connected."""
-        return self._waiter(self._attempt_waiters)
-
-    def connected(self) -> asyncio.Future[None]:
-        """Return a future of your own that is done once connected; ``NotConnected`` once failed or stopped."""
-        return self._waiter(self._connect_waiters)
-
-    def _waiter(self, waiters: list[asyncio.Future[Any]]) -> asyncio.Future[Any]:
-        assert self.loop is not None
-        future: asyncio.Future[Any] = self.loop.create_future()
-        waiters.append(future)
-        future.add_done_callback(lambda done: waiters.remove(done) if done in waiters else None)
-        return future
-
-    def _resolve_attempts(self, *, connected: bool) -> None:
-        _resolve(self._attempt_waiters, connected)
-
-    def _refuse_waiters(self) -> None:
-        waiters, self._connect_waiters[:] = tuple(self._connect_waiters), []
-        for future in waiters:
-            if not future.done():
-                future.set_exception(self.not_connected())
-
     def not_connected(self) -> NotConnected:
-        """Return the error for a call that will not wait: what is wrong, since when, what happens next."""
+        """Return the error for a call that will not wait: what is wrong, and what happens next."""
         link = self.link
         text = f"{self.name} is {'paused' if link.paused else link.status.value}"
         if link.cause is not None:
@@ -476,37 +360,40 @@ class Engine(Generic[H]):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _keep(self, task: asyncio.Task[Any] | None) -> None:
-        """Remember a task that may still be unwinding, so that ``stop()`` can wait for it."""
+    def keep(self, task: asyncio.Task[Any] | None) -> None:
+        """Remember a task that may still be unwinding, so that ``unwind`` can wait for it."""
         if task is not None and not task.done():
-            self._leftovers.add(task)
-            task.add_done_callback(self._leftovers.discard)
+            self._leftovers.append(task)
+            task.add_done_callback(self._unwound)
+
+    def _unwound(self, task: asyncio.Task[Any]) -> None:
+        if task in self._leftovers:
+            self._leftovers.remove(task)
 
     def abandon_dead_loop(self) -> None:
         """Drop what belongs to a loop that ended without ``stop()``: nothing there can be waited for any more."""
         if self.handle is not None:
             self.abort(self.handle)
-        self.loop = None
+        self.link = step(self.link, sig.Stop(), self.now(), self.plan, self.rand).link
         self.forget()
-        self.link = step(self.link, sig.Stop(), self.now(), self.plan, self._rand).link
+
+    def credential_changed(self) -> None:
+        """Someone says that there is a new credential: ask for it, and try a refused login again."""
+        if self._credentials is not None:
+            self._credentials.is_stale = True
+        self.feed(sig.CredentialChanged())
 
     async def unwind(self) -> None:
         """Wait, a short while, for all that was cancelled and for the goodbye."""
-        if self._closing is not None:
-            await asyncio.wait({self._closing.task}, timeout=CLOSE_TIMEOUT + 0.05)
-            self._keep(self._closing.task)
-            self._closing = None
-        tasks = self._leftovers - {asyncio.current_task()}
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            await asyncio.wait({closing.task}, timeout=CLOSE_TIMEOUT + 0.05)
+            self.keep(closing.task)
+        tasks = set(self._leftovers) - {asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks, timeout=UNWIND_TIMEOUT)
-        for task in self._leftovers - {asyncio.current_task()}:
-            self.watch.logger.warning(
-                "%s: a cancelled task of its driver does not end: %r", self.name, task.get_name()
-            )
-
-
-def _resolve(waiters: list[asyncio.Future[Any]], result: Any) -> None:
-    pending, waiters[:] = tuple(waiters), []
-    for future in pending:
-        if not future.done():
-            future.set_result(result)
+        for task in tasks:
+            if not task.done():
+                self.watch.logger.warning(
+                    "%s: a cancelled task of its driver does not end: %s", self.name, task
+                )

@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tether.core.duration import Duration, seconds
+from tether.core.lifecycle import Status
 from tether.errors import ConfigError, NotConnected
-from tether.runtime.reconnector import Reconnector, Stats
+from tether.runtime.reconnector import Reconnector
+from tether.runtime.stats import Stats
 
 
 class ReconnectManager:
@@ -88,6 +90,8 @@ class ReconnectManager:
             NotConnected: one of them is stopped or was given up.
         """
         limit = None if timeout is None else seconds(timeout, what="timeout")
+        if all(member.is_connected for member in self._members.values()):
+            return
         try:
             async with asyncio.timeout(limit):
                 await self._all_connected()
@@ -98,6 +102,11 @@ class ReconnectManager:
             raise TimeoutError(f"not connected within {limit:g} s: {down}") from None
 
     async def _all_connected(self) -> None:
+        idle = [name for name, member in self._members.items() if not member.is_started]
+        if idle:
+            raise NotConnected(
+                "; ".join(f"{name} is {Status.DISCONNECTED.value}; call start()" for name in idle)
+            )
         try:
             async with asyncio.TaskGroup() as group:
                 for member in self._members.values():
@@ -109,7 +118,7 @@ class ReconnectManager:
         """Start all; see ``status()`` for those that could not be."""
         try:
             await self.start_all()
-        except BaseException:  # cancelled: there will be no __aexit__
+        except asyncio.CancelledError:  # there will be no __aexit__
             await self.stop_all()
             raise
         return self
@@ -135,7 +144,7 @@ class ReconnectManager:
     ) -> dict[str, Exception | None]:
         results: dict[str, Exception | None] = {}
         for level in levels:
-            members = [(name, self._members[name]) for name in level]
+            members = [(name, self._members[name]) for name in level if name in self._members]
             outcomes = await asyncio.gather(
                 *(action(member) for _, member in members), return_exceptions=True
             )

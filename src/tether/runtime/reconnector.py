@@ -7,14 +7,14 @@ import logging
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 from tether.backoff import exponential_backoff
 from tether.core import signals as sig
 from tether.core.backoff import Backoff
-from tether.core.cause import Cause, Rule
+from tether.core.cause import Rule
 from tether.core.duration import Duration, seconds
 from tether.core.events import Kind
 from tether.core.lifecycle import Status
@@ -32,6 +32,7 @@ from tether.runtime.classify import all_rules
 from tether.runtime.engine import Engine
 from tether.runtime.hooks import Hooks
 from tether.runtime.options import Watch, check_callable, check_count, safe_backoff
+from tether.runtime.stats import Stats, stats_of
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -41,42 +42,6 @@ CALLBACK_GRACE = 0.3
 """Seconds that ``stop()`` gives callbacks that are still running."""
 
 DEFAULT_INTERVAL = exponential_backoff(1, 2, maximum=60, jitter=0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Figures of one connection since it was made. Durations in seconds.
-
-    Attributes:
-        attempts: dials begun.
-        connects: dials that got all the way.
-        losses: connections lost.
-        failed_attempts: dials that failed.
-        probes_failed: probes without a good answer.
-        stalls: times that this process's own loop was late for a verdict.
-        callbacks_failed: callbacks that raised or took too long.
-        dropped: callback calls and messages dropped because a queue was full.
-        uptime: total time connected, the present connection included.
-        next_attempt_in: until the next dial, or ``None`` when none is due.
-    """
-
-    status: Status
-    paused: bool
-    degraded: bool
-    flapping: bool
-    generation: int
-    retry_count: int
-    cause: Cause | None
-    attempts: int
-    connects: int
-    losses: int
-    failed_attempts: int
-    probes_failed: int
-    stalls: int
-    callbacks_failed: int
-    dropped: int
-    uptime: float
-    next_attempt_in: float | None
 
 
 class Reconnector(Generic[C]):
@@ -251,7 +216,7 @@ class Reconnector(Generic[C]):
             self._take_over(asyncio.get_running_loop())
         engine.loop = asyncio.get_running_loop()
         engine.feed(sig.Start())
-        connected = await engine.attempt_end()
+        connected = await engine.attempt_ended_for.add()
         if require_initial and not connected:
             error = engine.not_connected()
             await self.stop()
@@ -282,14 +247,16 @@ class Reconnector(Generic[C]):
             return
         self._check_loop()
         engine.feed(sig.Stop())
-        await asyncio.gather(engine.unwind(), finish(self._hooks.mailboxes(), CALLBACK_GRACE))
-        if engine.link.status is Status.DISCONNECTED:
-            self._bus.end_streams()
+        try:
+            await asyncio.gather(engine.unwind(), finish(self._hooks.mailboxes(), CALLBACK_GRACE))
+        finally:
+            if not self.is_started:  # it may have been started again meanwhile
+                self._bus.end_streams()
 
     async def __aenter__(self) -> Self:
         try:
             await self.start()
-        except BaseException:  # cancelled: there will be no __aexit__
+        except asyncio.CancelledError:  # there will be no __aexit__
             await self.stop()
             raise
         return self
@@ -322,7 +289,7 @@ class Reconnector(Generic[C]):
             UsageError: not started, or paused.
         """
         self._check_loop()
-        ended = self._engine.attempt_end()
+        ended = self._engine.attempt_ended_for.add()
         try:
             self._engine.feed(sig.Force())
             return await ended
@@ -351,17 +318,27 @@ class Reconnector(Generic[C]):
     def credential_changed(self) -> None:
         """There is a new credential: try a refused login again at once."""
         self._check_loop()
-        self._engine.feed(sig.CredentialChanged())
+        self._engine.credential_changed()
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
+    @overload
     async def run(
         self,
-        operation: Callable[[C], Awaitable[T] | T],
+        operation: Callable[[C], Awaitable[T]],
         *,
-        idempotent: bool = False,
-        timeout: Duration | None = None,
-    ) -> T:
+        idempotent: bool = ...,
+        timeout: Duration | None = ...,
+    ) -> T: ...
+
+    @overload
+    async def run(
+        self, operation: Callable[[C], T], *, idempotent: bool = ..., timeout: Duration | None = ...
+    ) -> T: ...
+
+    async def run(
+        self, operation: Callable[[C], Any], *, idempotent: bool = False, timeout: Duration | None = None
+    ) -> Any:
         """Call ``operation(client)``, sync or async, on the live connection.
 
         Args:
@@ -374,8 +351,11 @@ class Reconnector(Generic[C]):
             IndeterminateError: lost in mid-call: it may have been done, or not.
             TimeoutError: not done within ``timeout``.
         """
+        engine = self._engine
+        if timeout is None and not idempotent and engine.up:
+            return await calls.run_once(engine, operation)  # nothing in between on the hot path
         limit = None if timeout is None else seconds(timeout, what="timeout")
-        return await calls.run(self._engine, operation, idempotent=idempotent, timeout=limit)
+        return await calls.run(engine, operation, idempotent=idempotent, timeout=limit)
 
     def guard(self) -> calls.Guard[C]:
         """``async with reconnector.guard() as client:`` — as ``run()``, for a block.
@@ -422,27 +402,7 @@ class Reconnector(Generic[C]):
 
     def stats(self) -> Stats:
         """Return the figures as they are now."""
-        engine = self._engine
-        link, counts, now = engine.link, engine.counts, engine.now()
-        return Stats(
-            status=link.status,
-            paused=link.paused,
-            degraded=link.degraded,
-            flapping=link.is_flapping(now, engine.plan.stable_after),
-            generation=link.generation,
-            retry_count=link.retry_count,
-            cause=link.cause,
-            attempts=counts.get(Kind.ATTEMPT_STARTED, 0),
-            connects=counts.get(Kind.CONNECTED, 0) + counts.get(Kind.RECONNECTED, 0),
-            losses=counts.get(Kind.LOST, 0),
-            failed_attempts=counts.get(Kind.ATTEMPT_FAILED, 0),
-            probes_failed=counts.get(Kind.PROBE_FAILED, 0),
-            stalls=counts.get(Kind.STALLED, 0),
-            callbacks_failed=counts.get(Kind.CALLBACK_FAILED, 0),
-            dropped=counts.get(Kind.DROPPED, 0),
-            uptime=engine.uptime + (now - link.since if engine.up else 0.0),
-            next_attempt_in=None if link.due_at is None else max(0.0, link.due_at - now),
-        )
+        return stats_of(self._engine)
 
     def _callback_failed(self, name: str, what: str, error: BaseException | None) -> None:
         engine = self._engine

@@ -337,7 +337,7 @@ def test_a_blocked_event_loop_is_no_loss(server):
     async def main():
         client = aio.Redis(port=server.port)
         async with RedisReconnector(client, **QUICK) as reconnector:
-            reconnector._engine.probe_now()
+            reconnector._engine.watcher.probe_now()
             time.sleep(0.6)  # noqa: ASYNC251 - longer than the probe's timeout, in the middle of a probe
             await asyncio.sleep(0.3)
             assert reconnector.stats().losses == 0
