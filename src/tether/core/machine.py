@@ -106,7 +106,8 @@ def _dial(work: _Work) -> None:
         return
     work.set(activity=Activity.DIALING, generation=work.link.generation + 1, since=work.now, due_at=None)
     work.tell(Kind.ATTEMPT_STARTED)
-    work.do(Dial(work.link.generation, ask_credential=work.link.refusals > 0))
+    work.do(Dial(work.link.generation, ask_credential=work.link.ask_credential))
+    work.set(ask_credential=False)
 
 
 def _redial(work: _Work) -> None:
@@ -136,7 +137,13 @@ def _give_up(work: _Work, cause: Cause) -> None:
 
 def _revive(work: _Work) -> None:
     # A refused credential gets one more attempt, not two: whoever forces it over and over shall not hammer the server.
-    work.move(Trigger.REVIVE, Activity.WAITING, spent=0, extra=1, refusals=min(work.link.refusals, 1))
+    work.move(
+        Trigger.REVIVE,
+        Activity.WAITING,
+        spent=0,
+        extra=1,
+        refusals=min(work.link.refusals, 1),
+    )
     work.tell(Kind.REVIVED)
     _dial(work)
 
@@ -154,6 +161,7 @@ def _lose(work: _Work, cause: Cause) -> None:
         extra=0,
         level=0 if stable else link.level,
         refusals=(0 if stable else link.refusals) + 1 if refused else 0,
+        ask_credential=refused,
         denials=(0 if stable else link.denials) + 1 if refused else 0,
         unstable_losses=0 if stable else link.unstable_losses + 1,
         degraded=False,
@@ -174,6 +182,7 @@ def _on_start(work: _Work, _: sig.Start) -> None:
         level=0,
         refusals=0,
         denials=0,
+        ask_credential=False,
         was_connected=False,
         paused=False,
         degraded=False,
@@ -224,6 +233,7 @@ def _on_failed(work: _Work, signal: sig.Failed) -> None:
         retry_count=link.retry_count + 1,
         spent=link.spent + (cause.code is not Code.OVERLOADED),
         refusals=link.refusals + refused,
+        ask_credential=refused,
         denials=link.denials + refused,
         cause=cause,
     )
@@ -311,7 +321,7 @@ def _on_credential_changed(work: _Work, _: sig.CredentialChanged) -> None:
     link = work.link
     # While dialing it is the provider's own answer: a provider of ever new, ever refused ones must not hammer.
     denials = link.denials if link.activity is Activity.DIALING else 0
-    work.set(refusals=0, denials=denials, credential_worked=False)
+    work.set(refusals=0, denials=denials, ask_credential=False, credential_worked=False)
     if link.paused:
         return
     if link.status is Status.FAILED:

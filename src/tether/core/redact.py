@@ -15,17 +15,18 @@ _SHORTEST = 4
 """Literal secrets shorter than this are masked by pattern only: a password 'a' would mask every 'a'."""
 
 _WORD = re.compile(r"\S+")
+_PATH = re.compile(r"[/?#]")
 _PORT = re.compile(r":\d*(?:[/?#]|$)")
 _NATS_TOKEN = re.compile(r"(?P<head>\b(?:nats|tls)://)[^\s:/?#@]+(?=@)", re.IGNORECASE)
 _GO_ADDRESS = re.compile(r"@(?:tcp|unix)\(")
 _SCHEME = r"(?:(?:bearer|basic|digest|apikey|token)\s+)?"
-_QUERY = re.compile(
-    r"(?P<head>[?&](?:[\w.-]*[_.-])?(?:password|token|secret|api[-_]?key|auth)=)[^\s&'\"]+", re.IGNORECASE
-)
+_KEY = r"(?:password|passwd|passphrase|pwd|token|secret|api[-_]?key|authorization|auth)"
+_QUERY = re.compile(rf"(?P<head>[?&][\w.-]*{_KEY}=)[^\s&'\"]+", re.IGNORECASE)
 _FIELD = re.compile(
-    r"(?P<head>(?<![a-z0-9])(?:password|passwd|passphrase|pwd|token|secret|api[-_]?key|authorization|auth)(?![a-z])"
+    rf"(?P<head>(?<![a-z0-9])(?:access|api|auth|bearer|client|id|refresh|session)?{_KEY}(?![a-z])"
     r"(?:['\"]?\s*[=:]\s*|['\"]\s*,\s*))"
-    rf"(?:b?(?P<quote>['\"])(?P<quoted>{_SCHEME})(?:(?!(?P=quote)).)*|(?P<bare>{_SCHEME})[^\s&'\",;)}}\]]+)",
+    rf"(?:b?(?P<quote>['\"])(?P<quoted>{_SCHEME})(?:\\.|(?!(?P=quote)).)*"
+    rf"|(?P<bare>{_SCHEME})(?:[^\s&'\",;)}}\]]|,(?=\S))+)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -47,19 +48,20 @@ def _mask_literals(text: str, secrets: Iterable[str]) -> str:
 
 
 def _mask_userinfo(match: re.Match[str]) -> str:
-    """Mask the password of a URL: from the first colon that begins no port to the last '@' of the word.
+    """Mask the passwords of the URLs in one word; there may be several, as in a list of servers."""
+    scheme, *rest = match[0].split("://")
+    return "://".join([scheme, *map(_mask_authority, rest)])
 
-    It may hold any of ``/?#@`` unencoded: that is when URLs end up in error messages.
+
+def _mask_authority(text: str) -> str:
+    """Mask from the first colon that begins no port to the last '@'.
+
+    A password may hold any of ``/?#@`` unencoded: that is when URLs end up in error messages.
     """
-    word = match[0]
-    start = word.find("://") + 3
-    if start < 3:
-        return word
-    colon, at = word.find(":", start), word.rfind("@")
-    slash = min((i for i in (word.find(c, start) for c in "/?#") if i >= 0), default=len(word))
-    if colon < 0 or at < colon or slash < colon or _PORT.match(word, colon):
-        return word
-    return f"{word[: colon + 1]}{MASK}{word[at:]}"
+    colon, at = text.find(":"), text.rfind("@")
+    if colon < 0 or at < colon or _PATH.search(text, 0, colon) or _PORT.match(text, colon):
+        return text
+    return f"{text[: colon + 1]}{MASK}{text[at:]}"
 
 
 def _mask_go(text: str) -> str:

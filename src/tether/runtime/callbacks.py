@@ -73,7 +73,6 @@ class Mailbox:
             self._report(self.name, "dropped", None)
         self._queue.append(args)
         if self.task is None:
-            self.is_stopping = False
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"tether {self.name}")
 
     @property
@@ -114,6 +113,8 @@ class Mailbox:
             late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
             what = f"took more than {compact(self._timeout or 0)}" if late else "raised"
             self._report(self.name, what, error)
+        finally:
+            self.is_stopping = False
 
 
 _worker: ContextVar[asyncio.Task[Any] | None] = ContextVar("tether_callback_worker", default=None)

@@ -138,11 +138,11 @@ async def wait_until_up(engine: Engine[Any]) -> None:
 
 async def _absorb(task: asyncio.Task[Any], cancelled_before: int) -> None:
     """Take back the cancellation of a call that ended before it could arrive; one of somebody else's comes through."""
-    cancelled_by_others = task.uncancel() > cancelled_before
+    task.uncancel()
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
-        if cancelled_by_others:
+        if task.cancelling() > cancelled_before:
             raise
 
 

@@ -385,10 +385,11 @@ class Engine(Generic[H]):
 
     async def unwind(self) -> None:
         """Wait, a short while, for all that was cancelled and for the goodbye."""
-        closing, self._closing = self._closing, None
+        closing = self._closing
         if closing is not None:
             await asyncio.wait({closing.task}, timeout=CLOSE_TIMEOUT + 0.05)
             self.keep(closing.task)
+            self._closing = None if self._closing is closing else self._closing
         tasks = set(self._leftovers) - {asyncio.current_task()}
         if tasks:
             await asyncio.wait(tasks, timeout=UNWIND_TIMEOUT)
