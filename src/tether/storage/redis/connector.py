@@ -32,7 +32,9 @@ def import_redis() -> Any:
     """
     try:
         import redis.asyncio
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise  # redis-py is there, and one of its own needs is not: that must not be hidden
         raise MissingDriver("redis", "redis") from error
     return redis.asyncio
 
