@@ -218,7 +218,7 @@ class ServerProcess(ABC):
 
     def _failure(self, what: str) -> ServerFailed:
         self.kill()  # only then does the port show whether somebody else has it
-        text = f"{self!r} {what}; the end of its output:\n{self.tail() or '(nothing)'}"
+        text = f"{type(self).__name__} on port {self.port} {what}; the end of its output:\n{self.tail() or '(nothing)'}"
         return ServerFailed(text) if port_is_free(self.port) else PortTaken(f"port taken: {text}")
 
     def _signal(self, number: signal.Signals) -> None:
