@@ -33,7 +33,7 @@ def import_redis() -> Any:
     try:
         import redis.asyncio
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if (error.name or "").partition(".")[0] != "redis":
             raise  # redis-py is there, and one of its own needs is not: that must not be hidden
         raise MissingDriver("redis", "redis") from error
     return redis.asyncio
