@@ -6,8 +6,22 @@ None of it needs an extra.
 from tether.testing.clock import Deadlock, VirtualTimeLoop, run_virtual
 from tether.testing.contract import RecordingAttempt, check_connector
 from tether.testing.scripted import Accept, Hang, ScriptedConnection, ScriptedConnector
-from tether.testing.servers import PortTaken, RedisServer, ServerFailed, ServerMissing, ServerProcess, find_redis
-from tether.testing.tcp import BacklogServer, FlappingServer, MuteServer, free_port, port_is_free, refused_port
+from tether.testing.servers import (
+    PortTaken,
+    RedisServer,
+    ServerFailed,
+    ServerMissing,
+    ServerProcess,
+    find_redis,
+)
+from tether.testing.tcp import (
+    BacklogServer,
+    FlappingServer,
+    MuteServer,
+    free_port,
+    port_is_free,
+    refused_port,
+)
 
 __all__ = [
     "Accept",

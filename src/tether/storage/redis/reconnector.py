@@ -152,7 +152,9 @@ def _build(options: str | Mapping[str, Any] | None) -> Any:
     if options is None:
         raise ConfigError("client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'")
     if not _is_settings(options):
-        raise ConfigError(f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments")
+        raise ConfigError(
+            f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments"
+        )
     return build_client(options)
 
 
