@@ -111,8 +111,11 @@ class ReconnectManager:
             async with asyncio.TaskGroup() as group:
                 for member in self._members.values():
                     group.create_task(member.wait_connected())
-        except* NotConnected as errors:
-            raise NotConnected("; ".join(str(error) for error in errors.exceptions)) from errors
+        except BaseExceptionGroup as errors:
+            refused, others = errors.split(NotConnected)
+            if refused is None or others is not None:
+                raise
+            raise NotConnected("; ".join(str(error) for error in refused.exceptions)) from refused
 
     async def __aenter__(self) -> Self:
         """Start all; see ``status()`` for those that could not be."""

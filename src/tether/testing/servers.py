@@ -28,6 +28,7 @@ from tether.testing.tcp import HOST, free_port, port_is_free
 __all__ = ["PortTaken", "RedisServer", "ServerFailed", "ServerMissing", "ServerProcess", "find_redis"]
 
 _POLL = 0.005
+_STOP_DEADLINE = 2.0
 _PORT_TRIES = 20
 
 # Is told the server's pid, line by line. The pipe ends when this process does, in whichever way, or drops
@@ -137,7 +138,16 @@ class ServerProcess(ABC):
         self._signal(signal.SIGSTOP)
         # The signal needs a moment to reach all threads; an exit is left for Popen to collect.
         if hasattr(os, "waitid"):
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            self._until_stopped(pid)
+
+    @staticmethod
+    def _until_stopped(pid: int) -> None:
+        # Asked again and again, not waited for: a stop that somebody else has undone meanwhile is never reported.
+        deadline = time.monotonic() + _STOP_DEADLINE
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+                return
+            time.sleep(_POLL)
 
     def thaw(self) -> None:
         """Let a frozen server go on (SIGCONT); nothing happens to one that is not frozen, or is dead."""
