@@ -133,11 +133,18 @@ class TestFormulas:
 
 class TestNeverTooLong:
     @pytest.mark.parametrize("name", ALL)
-    @pytest.mark.parametrize("count", [1023, 1024, 1025, 5_000, 10**6, 10**9])
+    @pytest.mark.parametrize("count", [1023, 1024, 1025, 5_000, 10**6, 10**9, 10**400])
     def test_a_huge_count_gives_a_finite_delay(self, name: str, count: int) -> None:
         delay = ALL[name](random.Random(1))(count)
         assert math.isfinite(delay)
         assert 0 <= delay <= 1.1 * CEILING
+
+    def test_a_base_so_tiny_that_only_its_growth_would_overflow_grows_on(self) -> None:
+        assert exponential_backoff(1e-320)(1040) == pytest.approx(1e-320 * 2.0**1000 * 2.0**40)
+        assert exponential_backoff(1e-320)(1200) == CEILING
+
+    def test_no_growth_stays_no_growth(self) -> None:
+        assert exponential_backoff(3, 1)(10**400) == 3.0
 
     def test_without_a_maximum_it_is_finite_all_the_same(self) -> None:
         assert exponential_backoff()(10**6) == CEILING

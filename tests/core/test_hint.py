@@ -99,6 +99,12 @@ class TestRetryAfter:
         date = (WALL + timedelta(seconds=wait)).astimezone(timezone(timedelta(hours=offset)))
         assert parsed(format_datetime(date)) == pytest.approx(wait)
 
+    def test_a_date_without_a_zone_is_utc_wherever_we_are(self) -> None:
+        here = WALL.astimezone(timezone(timedelta(hours=8)))
+        hint = parse_retry_after("Sat Nov 21 08:00:05 2026", now=NOW, wall=here)
+        assert hint is not None
+        assert hint.not_before == pytest.approx(NOW + 5)
+
     def test_it_says_what_the_peer_said_but_not_all_of_a_novel(self) -> None:
         hint = parse_retry_after("  5  ", now=NOW, wall=WALL)
         assert hint == RetryHint(NOW + 5, reason="Retry-After: 5")

@@ -139,11 +139,12 @@ class TestLoss:
         assert (reconnected.retry_count, world.link.retry_count) == (0, 0)
         assert world.link.cause is None
 
-    def test_the_time_up_counts_from_the_latest_connection(self) -> None:
+    def test_the_time_up_counts_from_the_latest_connection_without_its_dial(self) -> None:
         world = World()
         world.connect()
         world.lose(after=100.0)
         world.elapse()
+        world.now += 2.0
         world.succeed()
         world.lose(after=7.0)
         assert world.told(Kind.LOST)[-1].elapsed == 7.0

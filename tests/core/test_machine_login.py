@@ -122,16 +122,68 @@ class TestRefusedLogin:
         world.fail(Code.AUTH)
         assert world.delay == pytest.approx(1.0)
 
-    def test_a_provider_of_ever_new_credentials_that_are_all_refused_does_not_hammer_the_server(self) -> None:
-        world = World()
-        began = world.now
-        world.start()
-        world.fail(Code.AUTH)
-        while world.timer is not None and world.now - began < 3600:
-            world.elapse()
+    def refuse_fresh_ones(self, world: World, times: int) -> list[float]:
+        """Refuse what the provider answers, time and again, and each time something new; return the waits."""
+        waits = []
+        for _ in range(times):
+            waits.append(world.elapse())
             world.feed(sig.CredentialChanged())  # the provider's answer to the question that the dial asks
             world.fail(Code.AUTH)
-        assert len(world.dials) <= 12
+        return waits
+
+    def test_a_provider_of_ever_new_credentials_that_are_all_refused_does_not_hammer_the_server(self) -> None:
+        world = World()
+        world.start()
+        world.fail(Code.AUTH)
+        slow = [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+        assert self.refuse_fresh_ones(world, 9) == pytest.approx([1.0, 1.0, 1.0, *slow])
+        assert world.link.status is Status.CONNECTING
+
+    def test_a_fresh_one_that_is_taken_forgets_all_that_were_refused_once_it_is_stable(self) -> None:
+        world = World()
+        world.start()
+        world.fail(Code.AUTH)
+        self.refuse_fresh_ones(world, 5)
+        world.elapse()
+        world.succeed()
+        world.lose(Code.AUTH, after=10.0)
+        assert world.delay == 1.0
+
+    @pytest.mark.parametrize("news", ["a credential from outside", "a new start"])
+    def test_a_credential_that_someone_brings_and_a_new_start_are_not_made_to_wait_for_the_old_ones(
+        self, news: str
+    ) -> None:
+        world = World()
+        world.start()
+        world.fail(Code.AUTH)
+        self.refuse_fresh_ones(world, 5)
+        if news == "a new start":
+            world.stop()
+            world.start()
+        else:
+            world.feed(sig.CredentialChanged())
+        world.fail(Code.AUTH)
+        assert world.delay == 1.0
+
+    def test_fresh_ones_that_are_taken_and_soon_revoked_do_not_hammer_the_server_either(self) -> None:
+        world = World()
+        world.connect()
+        waits = []
+        for _ in range(6):
+            world.lose(Code.AUTH, after=0.05)
+            waits.append(world.elapse())
+            world.feed(sig.CredentialChanged())
+            world.succeed()
+        assert waits == pytest.approx([1.0, 1.0, 1.0, 60.0, 120.0, 240.0])
+
+    def test_a_stable_connection_forgets_the_refusals_before_it(self) -> None:
+        world = World()
+        world.start()
+        world.fail(Code.AUTH)
+        world.elapse()
+        world.succeed()
+        world.lose(Code.AUTH, after=10.0)
+        assert world.delay == 1.0
 
     def test_the_provider_is_asked_once_for_a_refusal_however_often_the_network_fails_after_it(self) -> None:
         world = World()

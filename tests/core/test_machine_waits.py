@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.core.world import DOUBLING, Middle, World, deterministic, lin
 from tether.backoff import exponential_backoff, fixed_interval, grpc_backoff
+from tether.core import signals as sig
 from tether.core.cause import Cause, Code, Recovery
 from tether.core.lifecycle import Status
-from tether.core.link import FLAPS
 from tether.core.schedule import Plan
 
 
@@ -65,6 +65,22 @@ class TestFlapping:
         self.flap(world, 4)
         assert self.flap(world, 2, lasting) == pytest.approx([1, 1] if is_forgotten else [16, 32])
 
+    def test_the_time_of_the_dial_does_not_make_a_connection_stable(self) -> None:
+        world = World(Plan(DOUBLING, quick_first=False))
+        world.start()
+        self.flap(world, 3)
+        world.now += 9.0
+        assert self.flap(world, 1, lasting=2.0) == pytest.approx([8])
+
+    def test_a_reconnect_that_is_forced_in_between_does_not_make_it_forget(self) -> None:
+        world = World(Plan(DOUBLING))
+        world.start()
+        self.flap(world, 3)
+        world.succeed()
+        world.feed(sig.Force())
+        world.fail()
+        assert world.delay == 8.0
+
     def test_stable_after_is_a_setting(self) -> None:
         world = World(Plan(DOUBLING, stable_after=0.01, quick_first=False))
         world.start()
@@ -73,9 +89,11 @@ class TestFlapping:
     def test_the_flag_goes_up_after_a_few_and_down_once_stable(self) -> None:
         world = World(Plan(DOUBLING))
         world.start()
-        for times in range(1, FLAPS + 3):
+        flags = []
+        for _ in range(5):
             self.flap(world, 1)
-            assert world.link.is_flapping(world.now, 10.0) is (times >= FLAPS)
+            flags.append(world.link.is_flapping(world.now, 10.0))
+        assert flags == [False, False, True, True, True]
         world.succeed()
         assert world.link.is_flapping(world.now + 9.99, 10.0)
         assert not world.link.is_flapping(world.now + 10.0, 10.0)

@@ -41,13 +41,17 @@ async def run(
                 return await _repeat(engine, operation, wait=engine.watch.connect_timeout)
             return await run_once(engine, operation)
         return await _run_down(engine, operation)
-    async with asyncio.timeout(timeout):
-        if engine.link.status is Status.FAILED:
-            return await _run_down(engine, operation)
-        await wait_until_up(engine)
-        if idempotent:
-            return await _repeat(engine, operation, wait=None)
-        return await run_once(engine, operation)
+    try:
+        async with asyncio.timeout(timeout):
+            if engine.link.status is Status.FAILED:
+                return await _run_down(engine, operation)
+            await wait_until_up(engine)
+            if idempotent:
+                return await _repeat(engine, operation, wait=None)
+            return await run_once(engine, operation)
+    except TimeoutError:
+        engine.watcher.probe_now()  # no proof, but a good reason to ask
+        raise
 
 
 async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
@@ -55,7 +59,7 @@ async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] 
     task = current_task(engine.loop)  # given the loop, it need not look for it: a third of the whole cost
     calls = engine.calls
     if task is None:
-        raise UsageError(f"{engine.name} belongs to the event loop that started it; call it from there")
+        raise _elsewhere(engine)
     if task in calls:  # inside another run() on the same connection: the outer one answers for it
         return await _plain(operation(engine.client))
     generation = engine.link.generation
@@ -74,6 +78,10 @@ async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] 
         await _absorb(task, cancelled_before)
     done: T = result
     return done
+
+
+def _elsewhere(engine: Engine[Any]) -> UsageError:
+    return UsageError(f"{engine.name} belongs to the event loop that started it; call it from there")
 
 
 async def _plain(result: Awaitable[T] | T) -> T:
@@ -205,7 +213,9 @@ class Guard(Generic[C]):
         task = current_task(engine.loop)
         if self._task is not None:
             raise UsageError("a guard can be entered once; call guard() for each use")
-        if task is not None and task not in engine.calls:
+        if task is None:
+            raise _elsewhere(engine)
+        if task not in engine.calls:
             engine.calls[task] = None
             self._task = task
             self._cancelled_before = task.cancelling()

@@ -643,3 +643,20 @@ def test_stop_is_quick_and_leaves_nothing_in_every_state(server, fault):
 def test_the_server_class_is_what_the_tests_think_it_is(server):
     assert isinstance(server, RedisServer)
     assert "redis_version" in ask(server.port, "INFO server")
+
+
+def test_a_call_that_times_out_has_the_server_probed_at_once(server):
+    """With probes 30 s apart a frozen server is noticed by the first call that waits in vain."""
+
+    async def main():
+        client = no_retry(server.port)
+        options = {**QUICK, "health_check_interval": 30, "health_check_timeout": 0.2}
+        async with RedisReconnector(client, **options) as reconnector:
+            server.freeze()
+            with pytest.raises(TimeoutError):
+                await reconnector.run(lambda c: c.get("a"), timeout=0.1)
+            await until(lambda: not reconnector.is_connected, within=1)
+            server.thaw()
+        await client.aclose()
+
+    asyncio.run(main())
