@@ -122,6 +122,18 @@ class TestRefusedLogin:
         world.fail(Code.AUTH)
         assert world.delay == pytest.approx(1.0)
 
+    @pytest.mark.xfail(
+        strict=True, reason="BUG 22: the question is forgotten with the dial that was to ask it"
+    )
+    def test_the_provider_is_asked_again_when_the_dial_that_asked_was_cancelled(self) -> None:
+        world = World()
+        world.start()
+        world.fail(Code.AUTH)
+        world.elapse()
+        world.feed(sig.Pause())
+        world.feed(sig.Resume())
+        assert world.dials[-1] == eff.Dial(3, ask_credential=True)
+
     def refuse_fresh_ones(self, world: World, times: int) -> list[float]:
         """Refuse what the provider answers, time and again, and each time something new; return the waits."""
         waits = []

@@ -73,7 +73,7 @@ class TestTransitions:
                 f"gave up after 2 failed attempts, {why}; reconnect() tries again",
             ),
             (INFO, "revived"),
-            (INFO, "connected after 1 failed attempt"),
+            (INFO, "connected after 2 failed attempts"),
             (INFO, "stopped"),
         ]
 

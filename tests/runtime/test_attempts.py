@@ -102,6 +102,19 @@ class TestDeadline:
         await r.stop()
         await asyncio.sleep(10)
 
+    @pytest.mark.parametrize("step", ["restore", "probe"])
+    @virtual
+    async def test_at_the_verdict_the_connection_is_dropped_even_if_its_driver_resists_cancellation(
+        self, step: str
+    ) -> None:
+        steps: dict[str, Any] = {step: stubborn(30)}
+        connector = Misbehaving(**steps)
+        r = supervise(connector, connect_timeout=2, retry_interval=fixed_interval(100))
+        await r.start()
+        assert (now(), connector.live) == (2.0, [])
+        await r.stop()
+        await asyncio.sleep(40)
+
 
 class TestLateResults:
     @staticmethod

@@ -490,6 +490,21 @@ class TestAtStop:
         assert now() == 0.3
 
     @virtual
+    async def test_one_that_had_nothing_to_do_at_an_earlier_stop_is_not_spared_at_the_next(self) -> None:
+        connector = ScriptedConnector()
+        r = supervise(connector)
+        r.on_disconnect(forever)
+        async with r:
+            pass
+        await r.start()
+        connector.opened[-1].lose()
+        await settle()
+        began = now()
+        await r.stop()
+        assert now() - began <= STOP_BOUND
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    @virtual
     async def test_one_that_resists_cancellation_does_not_hold_stop_up(self) -> None:
         r = supervise(ScriptedConnector())
         r.on_connect(stubborn(50))

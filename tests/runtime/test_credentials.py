@@ -203,6 +203,41 @@ class TestProvider:
             assert (calls, connector.credentials) == ([0.0, 1.0, 2.0, 3.0], ["good"])
 
     @virtual
+    async def test_one_that_had_no_answer_to_a_refusal_is_asked_again_before_the_old_one_is_tried(self) -> None:
+        calls: list[float] = []
+
+        async def provider() -> str:
+            calls.append(now())
+            if len(calls) == 1:
+                raise KeyError("the vault is sealed")
+            if len(calls) == 2:
+                await forever()
+            return "good"
+
+        connector = Guarded(["good"], own="bad")
+        async with guarded(connector, credentials=provider, connect_timeout=5) as r:
+            await r.wait_connected()
+            assert (calls, connector.refused) == ([1.0, 2.0, 8.0], [0.0])
+
+    @virtual
+    async def test_one_that_was_interrupted_by_a_pause_is_asked_again(self) -> None:
+        calls: list[float] = []
+
+        async def provider() -> str:
+            calls.append(now())
+            if len(calls) == 1:
+                await forever()
+            return "good"
+
+        connector = Guarded(["good"], own="bad")
+        async with guarded(connector, credentials=provider) as r:
+            await asyncio.sleep(2)
+            r.pause()
+            r.resume()
+            await r.wait_connected()
+            assert (calls, connector.refused) == ([1.0, 2.0], [0.0])
+
+    @virtual
     async def test_one_that_hangs_fails_the_attempt_in_time_and_is_asked_again(self) -> None:
         calls: list[float] = []
 

@@ -166,6 +166,11 @@ def test_after_a_loop_that_ended_without_stop_commands_are_refused() -> None:
         for call in (r.reconnect, r.wait_connected):
             with pytest.raises(UsageError, match="belongs to the event loop that started it"):
                 await call()
+        with pytest.raises(UsageError, match="belongs to the event loop that started it"):
+            await r.run(lambda c: c)
+        with pytest.raises(UsageError, match="belongs to the event loop that started it"):
+            async with r.guard():
+                pass
         await r.start()
         assert await r.run(lambda c: c.generation) == 2
         await r.stop()

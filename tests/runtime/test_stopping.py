@@ -160,6 +160,19 @@ class TestInEveryState:
         await r.stop()
         assert now() == began
 
+    @pytest.mark.parametrize("command", ["reconnect", "network_changed", "pause"])
+    @virtual
+    async def test_a_sleep_that_was_cut_short_leaves_no_timer(self, command: str) -> None:
+        before = set(timers())
+        r, connector = await SITUATIONS["in a long backoff sleep"]()
+        connector.then = Hang()
+        forced = asyncio.create_task(r.reconnect()) if command == "reconnect" else getattr(r, command)()
+        await settle()
+        assert [timer for timer in set(timers()) - before if timer.when() > 200] == []
+        await r.stop()
+        assert set(timers()) == before
+        assert forced is None or await forced is False
+
     @virtual
     async def test_a_timer_of_the_wheel_is_forgotten_with_its_connection(self) -> None:
         before = set(timers())
