@@ -362,8 +362,8 @@ class TestOldNews:
         world = World()
         world.connect()
         before = world.link
-        outcome = step(before, sig.Succeeded(1), world.now, world.plan, world.rand)
-        assert outcome == (before, (), ())
+        world.feed(sig.Succeeded(1))
+        assert world.last == (before, (), ())
 
 
 class TestDegraded:

@@ -5,6 +5,7 @@ The model of the world in ``tests.core.world`` checks itself after every signal.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -61,6 +62,26 @@ class AnythingHappens(RuleBasedStateMachine):
     @initialize(plan=plans, dice=st.randoms(use_true_random=False))
     def begin(self, plan: Plan, dice: object) -> None:
         self.world = World(plan, dice.random)  # type: ignore[attr-defined]
+        self.spent = self.extra = 0
+        """Our own count of failures that use up attempts, and of attempts beyond ``max_retries``."""
+
+    def feed(self, signal: sig.Signal) -> None:
+        self.world.feed(signal)
+        for kind in self.world.kinds:
+            if kind in {Kind.STARTED, Kind.REVIVED, Kind.LOST}:
+                self.spent, self.extra = 0, int(kind is not Kind.LOST)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was a connection since the latest start."""
+        for fact in reversed(self.world.facts):
+            if fact.kind in {Kind.STARTED, Kind.CONNECTED}:
+                return fact.kind is Kind.CONNECTED
+        return False
+
+    def is_exhausted(self) -> bool:
+        most = self.world.plan.max_retries
+        return most is not None and self.spent >= most + self.extra
 
     def cause(self, code: Code, hint: float | None, phase: Phase) -> Cause:
         return Cause(code, phase, hint=None if hint is None else RetryHint(self.world.now + hint))
@@ -74,7 +95,7 @@ class AnythingHappens(RuleBasedStateMachine):
     @precondition(lambda self: self.world.link.status is Status.DISCONNECTED)
     @rule()
     def start(self) -> None:
-        self.world.start()
+        self.feed(sig.Start())
         assert self.world.dialing is not None
         assert self.world.link.retry_count == self.world.link.level == 0
 
@@ -87,18 +108,24 @@ class AnythingHappens(RuleBasedStateMachine):
     @precondition(lambda self: self.world.dialing is not None)
     @rule()
     def succeed(self) -> None:
-        generation = self.world.dialing
+        generation, is_first = self.world.dialing, not self.is_known
         self.world.succeed()
         assert self.world.live == generation
+        assert self.world.kinds == [Kind.CONNECTED if is_first else Kind.RECONNECTED]
 
     @precondition(lambda self: self.world.dialing is not None)
     @rule(code=codes, hint=hints, phase=phases)
     def fail(self, code: Code, hint: float | None, phase: Phase) -> None:
         before, cause = self.world.link, self.cause(code, hint, phase)
         assert self.world.dialing is not None
-        self.world.feed(sig.Failed(self.world.dialing, cause))
-        assert self.world.link.retry_count == before.retry_count + 1
-        assert self.world.link.cause == cause
+        self.feed(sig.Failed(self.world.dialing, cause))
+        after = self.world.link
+        assert after.retry_count == before.retry_count + 1
+        assert after.cause == cause
+        self.spent += code is not Code.OVERLOADED
+        is_worthless = code is Code.AUTH and not after.credential_worked and after.refusals >= 2
+        gives_up = self.is_exhausted() or is_worthless or cause.recovery is Recovery.NONE
+        assert (after.status is Status.FAILED) is gives_up
         self.is_followed_up(cause)
 
     @precondition(lambda self: self.world.live is not None)
@@ -106,8 +133,10 @@ class AnythingHappens(RuleBasedStateMachine):
     def lose(self, code: Code, hint: float | None, phase: Phase) -> None:
         assert self.world.live is not None
         cause = self.cause(code, hint, phase)
-        self.world.feed(sig.Lost(self.world.live, cause))
+        self.feed(sig.Lost(self.world.live, cause))
         assert self.world.live is None
+        gives_up = self.is_exhausted() and cause.recovery is not Recovery.NONE
+        assert (self.world.link.status is Status.FAILED) is gives_up
         assert [fact.cause for fact in self.world.last.facts if fact.kind is Kind.LOST] == [cause]
         self.is_followed_up(cause)
 
@@ -132,17 +161,31 @@ class AnythingHappens(RuleBasedStateMachine):
     @rule(signal=st.sampled_from(WITHOUT_GENERATION))
     def whatever(self, signal: sig.Signal) -> None:
         before, facts = self.world.link, len(self.world.facts)
-        try:
-            self.world.feed(signal)
-        except IllegalTransition:
+        if self.is_illegal(signal):
+            with pytest.raises(IllegalTransition):
+                self.feed(signal)
             assert self.world.link == before
             assert len(self.world.facts) == facts
-            assert isinstance(signal, (sig.Start, sig.Force, sig.Pause))
             return
+        self.feed(signal)
+        is_new = isinstance(signal, sig.Start)
+        assert self.world.link.retry_count == (0 if is_new else before.retry_count)
         if isinstance(signal, sig.Stop):
             assert self.world.link.status is Status.DISCONNECTED
         if isinstance(signal, sig.Pause):
             assert self.world.link.paused
+
+    def is_illegal(self, signal: sig.Signal) -> bool:
+        link = self.world.link
+        is_stopped = link.status is Status.DISCONNECTED
+        match signal:
+            case sig.Start():
+                return not is_stopped
+            case sig.Force():
+                return is_stopped or link.paused
+            case sig.Pause():
+                return is_stopped
+        return False
 
     @rule(
         off=st.integers(-3, 3),
@@ -164,14 +207,14 @@ class AnythingHappens(RuleBasedStateMachine):
         }
         outcome = world.feed(signals[kind])
         assert world.link == link
-        assert {fact.kind for fact in outcome.facts} <= {Kind.EVIDENCE}
-        assert outcome.effects == ((eff.Abandon(generation),) if kind == "succeeded" else ())
+        assert world.kinds == ([Kind.EVIDENCE] if kind in {"failed", "lost"} else [])
+        late = kind == "succeeded" and generation != world.live
+        assert outcome.effects == ((eff.Abandon(generation),) if late else ())
 
     def is_awaited(self, kind: str) -> bool:
         return {
             "elapsed": self.world.timer is not None,
-            # A dial ends once; what a second success of the live generation does has a test of its own.
-            "succeeded": self.world.dialing is not None or self.world.live is not None,
+            "succeeded": self.world.dialing is not None,
             "failed": self.world.dialing is not None,
             "lost": self.world.live is not None,
             "restored": self.world.live is not None,

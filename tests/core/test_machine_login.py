@@ -122,9 +122,6 @@ class TestRefusedLogin:
         world.fail(Code.AUTH)
         assert world.delay == pytest.approx(1.0)
 
-    @pytest.mark.xfail(
-        strict=True, reason="BUG 22: the question is forgotten with the dial that was to ask it"
-    )
     def test_the_provider_is_asked_again_when_the_dial_that_asked_was_cancelled(self) -> None:
         world = World()
         world.start()

@@ -113,7 +113,7 @@ class World:
                 self.timer = None
             case sig.Failed(generation) if self.dialing == generation:
                 self.dialing = None
-            case sig.Succeeded(generation):
+            case sig.Succeeded(generation) if generation != self.live:
                 self._opened = generation
                 if self.dialing == generation:
                     self.dialing = None
@@ -168,6 +168,7 @@ class World:
         assert link.due_at is None or link.activity is Activity.WAITING
         assert (link.status is Status.CONNECTED) == (link.activity is Activity.LIVE)
         assert (link.status in {Status.DISCONNECTED, Status.FAILED}) == (link.activity is Activity.IDLE)
+        assert not (link.paused and link.status is Status.DISCONNECTED)
         if link.activity is Activity.WAITING:
             assert link.paused == (self.timer is None)
         if link.paused:

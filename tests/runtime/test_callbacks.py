@@ -242,8 +242,16 @@ class TestRegistration:
 
         assert first.__name__ == "first"
         assert second.__name__ == "second"
-        for hook in (r.on_reconnect, r.on_reconnect_failed, r.on_give_up):
-            assert hook(first) is first
+        assert r.on_reconnect(first) is first
+        for hook in (r.on_reconnect_failed, r.on_give_up):
+            assert hook(print) is print
+
+    def test_one_that_cannot_take_the_arguments_is_refused_by_name(self) -> None:
+        r = supervise(ScriptedConnector())
+        with pytest.raises(ConfigError, match=r"^on_disconnect: it is called as callback\(error\)"):
+            r.on_disconnect(lambda: None)
+        with pytest.raises(ConfigError, match=r"^on_connect: it is called as callback\(\)"):
+            r.on_connect(lambda error: None)
 
     def test_what_cannot_be_called_is_refused_by_name(self) -> None:
         r = supervise(ScriptedConnector())

@@ -634,13 +634,20 @@ class TestWhileDown:
             await assert_not_cancelled()
 
     @virtual
-    async def test_a_timeout_in_mid_call_asks_for_no_loss(self) -> None:
+    async def test_a_timeout_in_mid_call_is_no_loss_but_asks_for_a_probe(self) -> None:
         connector = ScriptedConnector()
-        async with supervise(connector, health_check=False) as r:
+        async with supervise(connector, health_check=False, health_check_timeout=2) as r:
             with pytest.raises(TimeoutError):
                 await r.run(forever, timeout=5)
             await settle()
-            assert (r.stats().losses, r._engine.calls) == (0, {})
+            assert (r.stats().losses, connector.probes, r._engine.calls) == (0, 2, {})
+            connector.opened[0].mute = True
+            with pytest.raises(TimeoutError):
+                await r.run(forever, timeout=5)
+            await asyncio.sleep(1.9)
+            assert r.is_connected
+            await asyncio.sleep(0.2)
+            assert r.status is Status.RECONNECTING
 
     @virtual
     async def test_given_up_meanwhile_it_says_so(self) -> None:

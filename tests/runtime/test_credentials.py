@@ -203,7 +203,9 @@ class TestProvider:
             assert (calls, connector.credentials) == ([0.0, 1.0, 2.0, 3.0], ["good"])
 
     @virtual
-    async def test_one_that_had_no_answer_to_a_refusal_is_asked_again_before_the_old_one_is_tried(self) -> None:
+    async def test_one_that_had_no_answer_to_a_refusal_is_asked_again_before_the_old_one_is_tried(
+        self,
+    ) -> None:
         calls: list[float] = []
 
         async def provider() -> str:

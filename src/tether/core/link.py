@@ -35,7 +35,7 @@ class Link:
         level: how far the backoff has grown.
         refusals: refused logins in a row of the present credential; one that is taken and soon revoked counts too.
         denials: the same of whatever credential.
-        ask_credential: whether the next dial is to ask the credentials provider: once for each refusal.
+        ask_credential: whether the dial is to ask the credentials provider: once for each refusal.
         credential_worked: whether a login with the present credential has succeeded.
         was_connected: whether there was a connection since ``start``.
         unstable_losses: losses in a row of connections that never became stable.

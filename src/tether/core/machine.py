@@ -107,7 +107,6 @@ def _dial(work: _Work) -> None:
     work.set(activity=Activity.DIALING, generation=work.link.generation + 1, since=work.now, due_at=None)
     work.tell(Kind.ATTEMPT_STARTED)
     work.do(Dial(work.link.generation, ask_credential=work.link.ask_credential))
-    work.set(ask_credential=False)
 
 
 def _redial(work: _Work) -> None:
@@ -210,6 +209,7 @@ def _on_succeeded(work: _Work, signal: sig.Succeeded) -> None:
         Activity.LIVE,
         retry_count=0,
         spent=0,
+        ask_credential=False,
         credential_worked=True,
         was_connected=True,
         since=work.now,

@@ -23,7 +23,7 @@ _SCHEME = r"(?:(?:bearer|basic|digest|apikey|token)\s+)?"
 _KEY = r"(?:password|passwd|passphrase|pwd|token|secret|api[-_]?key|authorization|auth)"
 _QUERY = re.compile(rf"(?P<head>[?&][\w.-]*{_KEY}=)[^\s&'\"]+", re.IGNORECASE)
 _FIELD = re.compile(
-    rf"(?P<head>(?<![a-z0-9])(?:access|api|auth|bearer|client|id|refresh|session)?{_KEY}(?![a-z])"
+    rf"(?P<head>(?:(?<![a-z0-9]){_KEY}|(?-i:\b[a-z][A-Za-z0-9]*(?:Password|Passphrase|Token|Secret|ApiKey)))(?![a-z])"
     r"(?:['\"]?\s*[=:]\s*|['\"]\s*,\s*))"
     rf"(?:b?(?P<quote>['\"])(?P<quoted>{_SCHEME})(?:\\.|(?!(?P=quote)).)*"
     rf"|(?P<bare>{_SCHEME})(?:[^\s&'\",;)}}\]]|,(?=\S))+)",

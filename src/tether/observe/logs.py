@@ -40,6 +40,7 @@ class LogLines:
             case Kind.RETRY_SCHEDULED:
                 self._retry_scheduled(event)
             case Kind.GAVE_UP:
+                self._attempts = event.retry_count
                 text = f"gave up after {_attempts(event.retry_count)}, {_why(event)}; reconnect() tries again"
                 self._log(logging.ERROR, event, text)
             case Kind.DROPPED:

@@ -114,7 +114,8 @@ class Dialing(Generic[H]):
     async def _authenticate(self, credentials: Credentials, *, ask: bool) -> None:
         """Ask the provider when a credential was refused, or when there is none to begin with."""
         used = self._host.connector.credential if credentials.value is None else credentials.value
-        if ask or used is None or credentials.is_stale:
+        credentials.is_stale = credentials.is_stale or ask  # until it has answered
+        if used is None or credentials.is_stale:
             self.phase = Phase.AUTH
             await credentials.ask()
             self.phase = Phase.TCP

@@ -126,7 +126,7 @@ async def finish(mailboxes: list[Mailbox], grace: float) -> None:
 
     The callback that asks for this is neither waited for nor cancelled, by nobody: it is to finish.
     """
-    own = {asyncio.current_task(), _worker.get()}
+    own = {asyncio.current_task(), _worker.get()} - {None}
     for box in mailboxes:
         box.is_stopping = box.is_stopping or box.task in own
     tasks = {box.task: box for box in mailboxes if box.task is not None and not box.is_stopping}

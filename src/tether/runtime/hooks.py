@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tether.core.events import Kind, ReconnectEvent
 from tether.runtime.callbacks import Mailbox, Report
-from tether.runtime.options import check_callable
+from tether.runtime.options import check_arguments, check_callable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,12 +18,12 @@ _ARGUMENTS: dict[Kind, Callable[[ReconnectEvent], tuple[Any, ...]]] = {
     Kind.ATTEMPT_FAILED: lambda event: (event.error, event.retry_count),
     Kind.GAVE_UP: lambda event: (event.error, event.retry_count),
 }
-_NAMES = {
-    Kind.CONNECTED: "on_connect",
-    Kind.RECONNECTED: "on_reconnect",
-    Kind.LOST: "on_disconnect",
-    Kind.ATTEMPT_FAILED: "on_reconnect_failed",
-    Kind.GAVE_UP: "on_give_up",
+_NAMES: dict[Kind, tuple[str, tuple[str, ...]]] = {
+    Kind.CONNECTED: ("on_connect", ()),
+    Kind.RECONNECTED: ("on_reconnect", ()),
+    Kind.LOST: ("on_disconnect", ("error",)),
+    Kind.ATTEMPT_FAILED: ("on_reconnect_failed", ("error", "retry_count")),
+    Kind.GAVE_UP: ("on_give_up", ("error", "retry_count")),
 }
 
 
@@ -40,10 +40,11 @@ class Hooks:
         """Have ``callback`` called for every event of ``kind``. Returns it.
 
         Raises:
-            ConfigError: it cannot be called.
+            ConfigError: it cannot be called so.
         """
-        hook = _NAMES[kind]
+        hook, arguments = _NAMES[kind]
         check_callable(callback, what=hook, example="lambda *args: None")
+        check_arguments(callback, arguments, what=hook)
         name = f"{hook}({getattr(callback, '__qualname__', type(callback).__qualname__)})"
         box = Mailbox(callback, name, self._report, self._timeout)
         if self._by_kind is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tether.core.backoff import Backoff, starts_at_attempt
+from tether.core.redact import describe
 from tether.errors import ConfigError
 
 FALLBACK_DELAY = 1.0
@@ -51,6 +53,23 @@ def check_callable(value: object, *, what: str, example: str) -> None:
         raise ConfigError(f"{what}: {value!r} cannot be called; pass a function, such as {example}")
 
 
+def check_arguments(callback: Callable[..., object], arguments: tuple[str, ...], *, what: str) -> None:
+    """Refuse a callback that cannot take what it will be called with: better now than in the next outage.
+
+    Raises:
+        ConfigError: it takes other arguments.
+    """
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):
+        return  # some builtins have none
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        call = f"callback({', '.join(arguments)})"
+        raise ConfigError(f"{what}: it is called as {call}, and this takes {signature}: {error}") from None
+
+
 def safe_backoff(backoff: Backoff, logger: logging.Logger) -> Backoff:
     """Return ``backoff`` such that a user's callable that raises or answers nonsense cannot stop reconnection.
 
@@ -67,7 +86,11 @@ def safe_backoff(backoff: Backoff, logger: logging.Logger) -> Backoff:
 
 
 def _check_answer(backoff: Callable[[int], object]) -> None:
-    answer = backoff(0)
+    try:
+        answer = backoff(0)
+    except Exception as error:
+        text = f"calling it with retry_count 0 failed ({describe(error)}); it is called as f(retry_count)"
+        raise ConfigError(f"retry_interval: {text}") from error
     if (
         isinstance(answer, bool)
         or not isinstance(answer, (int, float))

@@ -31,6 +31,7 @@ URL = "redis://127.0.0.1:1/0"
         ({"failure_threshold": 0}, ["failure_threshold", "at least 1"]),
         ({"retry_interval": 5}, ["retry_interval", "5", "exponential_backoff"]),
         ({"retry_interval": lambda n: -1}, ["retry_interval", "-1"]),
+        ({"retry_interval": lambda: 1}, ["retry_interval", "f(retry_count)"]),
         ({"credentials": "password"}, ["credentials", "cannot be called"]),
     ],
 )
@@ -49,10 +50,10 @@ def test_a_value_that_cannot_work_names_itself_and_the_mend(options, words):
         (None, "http://localhost", ["options", "redis://"]),
         (None, "redis://:top-secret@localhost:notaport", ["options", "redis://"]),
         (None, 6379, ["options", "int", "URL"]),
-        (None, {"hots": "localhost"}, ["options", "hots"]),
+        (None, {"hots": "localhost"}, ["options", "hots", "redis.asyncio.Redis"]),
         (redis.Redis(), None, ["blocking", "redis.asyncio"]),
         (aio.Redis(), URL, ["options", "not both"]),
-        ("redis://localhost", None, ["client", "str", "redis.asyncio.Redis"]),
+        ("redis://localhost", None, ["client", "second argument", "RedisReconnector(None"]),
     ],
     ids=["nothing", "scheme", "port", "number", "typo", "blocking", "both", "swapped"],
 )
@@ -62,6 +63,22 @@ def test_a_client_or_url_that_cannot_work(client, options, words):
     assert [word for word in words if word not in str(caught.value)] == []
     assert "top-secret" not in str(caught.value)
     assert caught.value.__cause__ is None or "top-secret" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("hook", "callback", "words"),
+    [
+        ("on_connect", lambda error: None, ["on_connect", "callback()", "(error)"]),
+        ("on_disconnect", lambda: None, ["on_disconnect", "callback(error)", "()"]),
+        ("on_reconnect_failed", lambda error: None, ["on_reconnect_failed", "callback(error, retry_count)"]),
+        ("on_give_up", "beep", ["on_give_up", "cannot be called"]),
+    ],
+)
+def test_a_callback_that_will_not_do_is_refused_before_the_next_outage(hook, callback, words):
+    reconnector = RedisReconnector(None, URL)
+    with pytest.raises(ConfigError) as caught:
+        getattr(reconnector, hook)(callback)
+    assert [word for word in words if word not in str(caught.value)] == []
 
 
 def test_bad_values_are_refused_while_running_and_change_nothing():

@@ -232,7 +232,8 @@ def build_client(options: Any) -> Any:
             return aio.Redis.from_url(options, **extra)
         return aio.Redis(**{**extra, **options})
     except (ValueError, TypeError, RedisError) as error:
-        shown = redact(options) if isinstance(options, str) else ", ".join(map(str, options))
-        raise ConfigError(
-            f"options: {shown!r} cannot work: {redact(str(error))}; write redis://[user:password@]host:port/db"
-        ) from None
+        if isinstance(options, str):
+            shown, mend = redact(options), "write redis://[user:password@]host:port/db"
+        else:
+            shown, mend = ", ".join(map(str, options)), "use the keywords of redis.asyncio.Redis"
+        raise ConfigError(f"options: {shown!r} cannot work: {redact(str(error))}; {mend}") from None

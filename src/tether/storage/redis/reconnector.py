@@ -15,7 +15,7 @@ from tether.core.events import Kind, ReconnectEvent
 from tether.errors import ConfigError
 from tether.ports import Subscriber
 from tether.runtime.callbacks import finish
-from tether.runtime.options import check_callable
+from tether.runtime.options import check_arguments, check_callable
 from tether.runtime.reconnector import CALLBACK_GRACE, DEFAULT_INTERVAL, Reconnector
 from tether.storage.redis.connector import RedisConnector, build_client
 from tether.storage.redis.subscriptions import Handler, Subscription
@@ -132,6 +132,7 @@ class RedisReconnector(Reconnector[Any]):
                 "channels: name at least one channel, as text: subscribe('news', handler=print)"
             )
         check_callable(handler, what="handler", example="print")
+        check_arguments(handler, ("message",), what="handler")
         subscription = Subscription(
             self._redis.subscriptions, channels, handler, self._callback_failed, pattern=pattern
         )
@@ -176,6 +177,10 @@ def _check_client(client: Any) -> None:
     if "Cluster" in type(client).__name__ or "Sentinel" in type(pool).__name__:
         raise ConfigError(
             "client: Redis Cluster and Sentinel are not supported yet; pass a plain redis.asyncio.Redis"
+        )
+    if isinstance(client, str):
+        raise ConfigError(
+            "client: a URL is the second argument: RedisReconnector(None, 'redis://localhost:6379/0')"
         )
     if pool is None or not hasattr(pool, "connection_kwargs"):
         raise ConfigError(f"client: {type(client).__name__} is not a redis.asyncio.Redis")
