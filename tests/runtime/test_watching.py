@@ -500,3 +500,16 @@ def test_answers_of_any_awaitable_count() -> None:
             return r.stats().losses
 
     assert run_virtual(main()) == 0
+
+
+@virtual
+async def test_a_doubt_is_followed_up_even_without_health_checks() -> None:
+    connector = ScriptedConnector()
+    options: dict[str, Any] = {"failure_threshold": 3, "health_check": False, "health_check_interval": 5}
+    async with supervise(connector, **options) as r:
+        connector.opened[0].die()
+        r.report(ConnectionResetError(104, "x"))
+        await asyncio.sleep(9)
+        assert (r.is_connected, r.stats().probes_failed) == (True, 2)
+        await asyncio.sleep(3)
+        assert (r.stats().losses, r.is_connected) == (1, True)

@@ -30,7 +30,7 @@ class Kind(StrEnum):
     ATTEMPT_FAILED = "attempt_failed"
     RETRY_SCHEDULED = "retry_scheduled"
     CONNECTED = "connected"
-    """The first connection of a run, or the first after giving up."""
+    """The first connection of a run."""
     RECONNECTED = "reconnected"
     LOST = "lost"
     GAVE_UP = "gave_up"

@@ -46,6 +46,9 @@ class Restoring(Generic[H]):
 
     def _again(self) -> None:
         host = self._host
+        if host.link.paused:
+            self._later()
+            return
         assert host.handle is not None
         self._pass = Bounded(
             host.connector.restore(host.handle),

@@ -73,7 +73,9 @@ class Watcher(Generic[H]):
             host.keep(None if probe is None else probe.task)
             if self._failed(generation, error):
                 return
-        self._later(max(0.0, started + host.watch.interval - host.now()))
+        # A doubt is followed up even without health checks: one failed probe of three must not be the last.
+        doubtful = self._health.consecutive_failures > 0
+        self._later(max(0.0, started + host.watch.interval - host.now()), even_so=doubtful)
 
     def _failed(self, generation: int, error: BaseException) -> bool:
         """Count a failed probe; return whether the connection is lost by it."""
@@ -85,7 +87,7 @@ class Watcher(Generic[H]):
             host.feed(sig.Lost(generation, cause))
         return self._health.is_lost
 
-    def _later(self, delay: float) -> None:
+    def _later(self, delay: float, *, even_so: bool = False) -> None:
         host = self._host
-        if host.watch.health_check and not host.link.paused and host.loop is not None:
+        if (host.watch.health_check or even_so) and not host.link.paused and host.loop is not None:
             self._timer = wheel_of(host.loop).call_later(delay, self.probe_now)
