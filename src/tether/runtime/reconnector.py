@@ -398,6 +398,8 @@ class Reconnector(Generic[C]):
 
     def events(self) -> EventStream:
         """Return the events from now on: ``async for event in reconnector.events()``. Ends with ``stop()``."""
+        if self.is_started:
+            self._check_loop()
         return EventStream(self._bus)
 
     def stats(self) -> Stats:

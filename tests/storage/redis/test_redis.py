@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from tests.storage.redis.conftest import ask, until
-from tether import IndeterminateError, NotConnected, Status
+from tether import IndeterminateError, NotConnected, Status, UsageError
 from tether.backoff import fixed_interval
 from tether.core.events import Kind
 from tether.storage import RedisReconnector
@@ -659,5 +659,40 @@ def test_a_call_that_times_out_has_the_server_probed_at_once(server):
             await until(lambda: not reconnector.is_connected, within=1)
             server.thaw()
         await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_pool_forgets_the_dead_server_at_the_loss_not_only_at_the_return(server):
+    """The first call after the restart works, however long the backoff still sleeps."""
+
+    async def main():
+        client = no_retry(server.port)
+        options = {**QUICK, "retry_interval": fixed_interval(60), "stable_after": 60}
+        async with RedisReconnector(client, **options) as reconnector:
+            await client.set("a", 1)
+            server.kill()
+            await until(lambda: not reconnector.is_connected)
+            await asyncio.sleep(0.05)
+            server.restart()
+            assert await client.set("a", 2) is True
+            assert not reconnector.is_connected
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_subscribing_from_another_loop_is_misuse(server):
+    async def main():
+        async with RedisReconnector(None, f"redis://127.0.0.1:{server.port}", **QUICK) as reconnector:
+
+            async def elsewhere():
+                with pytest.raises(UsageError, match="another event loop"):
+                    await reconnector.subscribe("news", handler=print)
+                with pytest.raises(UsageError, match="event loop"):
+                    reconnector.events()
+
+            await asyncio.to_thread(asyncio.run, elsewhere())
+            assert reconnector.is_connected
 
     asyncio.run(main())

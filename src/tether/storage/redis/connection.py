@@ -119,6 +119,7 @@ class Session:
 
     Attributes:
         subscribed: what the server has confirmed, as (is a pattern, name).
+        loop: the event loop that it belongs to.
         pool_retired: whether the user's pool was cleared for this connection already.
     """
 
@@ -130,6 +131,7 @@ class Session:
         "_on_message",
         "_owed",
         "_reader",
+        "loop",
         "pool_retired",
         "subscribed",
     )
@@ -143,7 +145,8 @@ class Session:
         self._lock = asyncio.Lock()
         self.subscribed: set[tuple[bool, bytes]] = set()
         self.pool_retired = not attempt.is_reconnect
-        self._reader = asyncio.get_running_loop().create_task(self._read(), name="tether redis reader")
+        self.loop = asyncio.get_running_loop()
+        self._reader = self.loop.create_task(self._read(), name="tether redis reader")
 
     async def command(self, *words: Any) -> Any:
         """Send one command and return its reply; a reply that is an error is raised."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tether.core.cause import Cause, Code, Phase, Verdict
 from tether.core.redact import redact
-from tether.errors import ConfigError, MissingDriver
+from tether.errors import ConfigError, MissingDriver, UsageError
 from tether.ports import Attempt, Connector
 from tether.runtime.classify import network_rule, through_chain
 from tether.storage.redis.connection import Session, open_session, own_settings
@@ -83,6 +83,7 @@ class RedisConnector(Connector[Session]):
         self.current_credential = self.credential
         self.subscriptions = Registry(self._send, decode=bool(kwargs.get("decode_responses")))
         self._session: Session | None = None
+        self._retiring: asyncio.Task[None] | None = None
 
     @property
     def secrets(self) -> Sequence[str]:  # type: ignore[override]
@@ -155,6 +156,10 @@ class RedisConnector(Connector[Session]):
         session = self._session
         if session is None:
             return
+        if asyncio.get_running_loop() is not session.loop:
+            raise UsageError(
+                f"{self.endpoint} is supervised in another event loop; subscribe and unsubscribe there"
+            )
         for key in keys:
             try:
                 await self._tell(session, key, wanted=wanted)
@@ -177,10 +182,19 @@ class RedisConnector(Connector[Session]):
         await handle.command("PING")
 
     def abort(self, handle: Session) -> None:
-        """Drop it."""
+        """Drop it, and have the user's pool forget its connections to a server that is gone."""
         if self._session is handle:
             self._session = None
         handle.abort()
+        loop = handle.loop
+        if loop.is_running() and not loop.is_closed() and (self._retiring is None or self._retiring.done()):
+            self._retiring = loop.create_task(self._retire_pool(), name="tether redis pool")
+
+    async def settled(self) -> None:
+        """Wait until the pool has been cleared; bounded by ``POOL_TIMEOUT``."""
+        if self._retiring is not None and self._retiring.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({self._retiring}, timeout=POOL_TIMEOUT)
+        self._retiring = None
 
     async def close(self, handle: Session) -> None:
         """QUIT, then drop it."""

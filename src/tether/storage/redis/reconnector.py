@@ -33,7 +33,8 @@ class RedisReconnector(Reconnector[Any]):
     Args:
         client: your ``redis.asyncio.Redis``; ``None`` to have one built from ``options``.
         options: a URL (``redis://user:password@host:6379/0``) or redis-py's keyword arguments; only without ``client``.
-        credentials: sync or async callable that answers a password, or ``(user, password)``.
+        credentials: sync or async callable that answers a password, or ``(user, password)``. It serves tether's own
+            connection and a client of tether's own making; give a client of yours a ``credential_provider`` itself.
         name, max_retries, retry_interval, connect_timeout, stable_after, health_check, health_check_interval,
         health_check_timeout, failure_threshold, callback_timeout, reauth_delay, rules, subscribers, logger, rng:
             as in ``Reconnector``; durations in seconds or text such as ``500ms``.
@@ -99,6 +100,7 @@ class RedisReconnector(Reconnector[Any]):
     async def stop(self) -> None:
         """End it, quickly, in every state. Your client stays open; one of tether's own making is closed."""
         await super().stop()
+        await self._redis.settled()
         await finish(self._redis.subscriptions.mailboxes(), CALLBACK_GRACE)
         if self._built is not None:
             try:
