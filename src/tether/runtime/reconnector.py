@@ -398,7 +398,8 @@ class Reconnector(Generic[C]):
 
     def events(self) -> EventStream:
         """Return the events from now on: ``async for event in reconnector.events()``. Ends with ``stop()``."""
-        if self.is_started:
+        loop = self._engine.loop
+        if self.is_started and loop is not None and not loop.is_closed():
             self._check_loop()
         return EventStream(self._bus)
 
