@@ -28,6 +28,7 @@ def event(error: BaseException | None = None, **changes: Any) -> ReconnectEvent:
     plain = ReconnectEvent(
         kind=Kind.ATTEMPT_FAILED,
         connection="cache",
+        type="redis",
         status=Status.RECONNECTING,
         timestamp=WHEN,
         generation=7,
@@ -94,6 +95,7 @@ class TestAsDict:
         assert shown == {
             "kind": "attempt_failed",
             "connection": "cache",
+            "type": "redis",
             "status": "reconnecting",
             "timestamp": "2026-11-21T08:00:00.123456+00:00",
             "generation": 7,

@@ -258,7 +258,11 @@ class TestStats:
             assert stats.uptime == 15.0
             await asyncio.sleep(10.5)
             # connected at 19
-            assert r.stats() == Stats(
+            stats = r.stats()
+            assert stats.last_connected is not None
+            assert stats == Stats(
+                type="scripted",
+                endpoint=stats.endpoint,
                 status=Status.CONNECTED,
                 paused=False,
                 degraded=False,
@@ -266,6 +270,7 @@ class TestStats:
                 generation=5,
                 retry_count=0,
                 cause=None,
+                last_error="ConnectionRefusedError",
                 attempts=5,
                 connects=2,
                 losses=1,
@@ -275,6 +280,15 @@ class TestStats:
                 callbacks_failed=1,
                 dropped=0,
                 uptime=25.0,
+                session_uptime=10.0,
+                last_connected=stats.last_connected,
+                last_reconnect=stats.last_connected,
+                last_reconnect_latency=3.0,
+                reconnect_attempts=4,
+                reconnects=2,
+                reconnect_failures={Code.REFUSED: 2},
+                latencies=(0,) * 6 + (1,) + (0,) * 7,
+                latency_sum=3.0,
                 next_attempt_in=None,
             )
             await asyncio.sleep(30)

@@ -60,6 +60,7 @@ class ReconnectEvent:
     Attributes:
         kind: what happened.
         connection: the connection's name.
+        type: its technology, such as ``redis``.
         status: the status after it.
         timestamp: aware UTC time of day, for people; never used for durations.
         generation: number of the dial that the connection (or attempt) came from.
@@ -78,6 +79,7 @@ class ReconnectEvent:
     connection: str
     status: Status
     timestamp: datetime
+    type: str = ""
     generation: int = 0
     retry_count: int = 0
     cause: Cause | None = None
@@ -99,6 +101,7 @@ class ReconnectEvent:
         return {
             "kind": self.kind.value,
             "connection": self.connection,
+            "type": self.type,
             "status": self.status.value,
             "timestamp": self.timestamp.isoformat(),
             "generation": self.generation,

@@ -83,7 +83,6 @@ class Engine(Generic[H]):
         "client",
         "connected_for",
         "connector",
-        "counts",
         "handle",
         "last_error",
         "link",
@@ -113,7 +112,6 @@ class Engine(Generic[H]):
         self._rules, self._credentials, self._publish = rules, credentials, publish
         self.link = Link()
         self.last_error: BaseException | None = None
-        self.counts: dict[Kind, int] = {}
         self.uptime = 0.0
         self.calls: dict[asyncio.Task[Any], Cause | None] = {}
         self.attempt_ended_for: Waiters[bool] = Waiters()
@@ -324,11 +322,11 @@ class Engine(Generic[H]):
         self._publish(self._event(fact, detail))
 
     def _event(self, fact: Fact, detail: dict[str, Any] | None = None) -> ReconnectEvent:
-        self.counts[fact.kind] = self.counts.get(fact.kind, 0) + 1
         error = fact.cause.error if fact.cause is not None else None
         return ReconnectEvent(
             kind=fact.kind,
             connection=self.name,
+            type=self.connector.kind,
             status=fact.status,
             timestamp=datetime.now(UTC),
             generation=fact.generation,

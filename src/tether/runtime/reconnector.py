@@ -23,6 +23,7 @@ from tether.core.schedule import Plan
 from tether.errors import UsageError
 from tether.observe.history import history
 from tether.observe.logs import LogLines
+from tether.observe.tally import Tally
 from tether.ports import Connector, Subscriber
 from tether.runtime import calls
 from tether.runtime.attempt import Credentials
@@ -115,7 +116,8 @@ class Reconnector(Generic[C]):
             quick_first=bool(quick_first_retry),
         )
         self._hooks = Hooks(watch.callback_timeout, self._callback_failed)
-        self._bus = Bus((LogLines(logger), history.append, self._hooks, *subscribers))
+        self._tally = Tally()
+        self._bus = Bus((self._tally, LogLines(logger), history.append, self._hooks, *subscribers))
         self._engine: Engine[Any] = Engine(
             name or f"{connector.kind}://{connector.endpoint}",
             connector,
@@ -405,7 +407,7 @@ class Reconnector(Generic[C]):
 
     def stats(self) -> Stats:
         """Return the figures as they are now."""
-        return stats_of(self._engine)
+        return stats_of(self._engine, self._tally)
 
     def _callback_failed(self, name: str, what: str, error: BaseException | None) -> None:
         engine = self._engine

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from tether.core.cause import Cause
+from tether.core.cause import Cause, Code
 from tether.core.events import Kind
 from tether.core.lifecycle import Status
+from tether.observe.tally import Tally
 from tether.runtime.engine import Engine
 
 
@@ -16,6 +20,10 @@ class Stats:
     """Figures of one connection since it was made. Durations in seconds.
 
     Attributes:
+        type: the technology, such as ``redis``.
+        endpoint: where, without secrets.
+        cause: of the last loss or failed attempt; ``None`` while connected.
+        last_error: one redacted line about what ended the last connection or attempt; stays after a reconnect.
         attempts: dials begun.
         connects: dials that got all the way.
         losses: connections lost.
@@ -25,9 +33,20 @@ class Stats:
         callbacks_failed: callbacks that raised or took too long.
         dropped: callback calls and messages dropped because a queue was full.
         uptime: total time connected, the present connection included.
+        session_uptime: time that the present connection has been up; 0 while down.
+        last_connected: when the latest connection came up (aware UTC); ``None`` before any.
+        last_reconnect: the same of the latest one after a loss.
+        last_reconnect_latency: from noticing the latest loss that healed to being connected again.
+        reconnect_attempts: dials begun, without the first one of each ``start()``.
+        reconnects: those of them that connected.
+        reconnect_failures: those of them that failed, by cause.
+        latencies: how many reconnect latencies fell into each of ``tether.observe.tally.LATENCY_BUCKETS``, and above.
+        latency_sum: all of them together.
         next_attempt_in: until the next dial, or ``None`` when none is due.
     """
 
+    type: str
+    endpoint: str
     status: Status
     paused: bool
     degraded: bool
@@ -35,6 +54,7 @@ class Stats:
     generation: int
     retry_count: int
     cause: Cause | None
+    last_error: str
     attempts: int
     connects: int
     losses: int
@@ -44,13 +64,25 @@ class Stats:
     callbacks_failed: int
     dropped: int
     uptime: float
+    session_uptime: float
+    last_connected: datetime | None
+    last_reconnect: datetime | None
+    last_reconnect_latency: float | None
+    reconnect_attempts: int
+    reconnects: int
+    reconnect_failures: Mapping[Code, int]
+    latencies: tuple[int, ...]
+    latency_sum: float
     next_attempt_in: float | None
 
 
-def stats_of(engine: Engine[Any]) -> Stats:
+def stats_of(engine: Engine[Any], tally: Tally) -> Stats:
     """Return an engine's figures as they are now."""
-    link, counts, now = engine.link, engine.counts, engine.now()
+    link, counts, now = engine.link, tally.counts, engine.now()
+    session = now - link.since if engine.up else 0.0
     return Stats(
+        type=engine.connector.kind,
+        endpoint=engine.connector.endpoint,
         status=link.status,
         paused=link.paused,
         degraded=link.degraded,
@@ -58,6 +90,7 @@ def stats_of(engine: Engine[Any]) -> Stats:
         generation=link.generation,
         retry_count=link.retry_count,
         cause=link.cause,
+        last_error=tally.last_error,
         attempts=counts.get(Kind.ATTEMPT_STARTED, 0),
         connects=counts.get(Kind.CONNECTED, 0) + counts.get(Kind.RECONNECTED, 0),
         losses=counts.get(Kind.LOST, 0),
@@ -66,6 +99,15 @@ def stats_of(engine: Engine[Any]) -> Stats:
         stalls=counts.get(Kind.STALLED, 0),
         callbacks_failed=counts.get(Kind.CALLBACK_FAILED, 0),
         dropped=counts.get(Kind.DROPPED, 0),
-        uptime=engine.uptime + (now - link.since if engine.up else 0.0),
+        uptime=engine.uptime + session,
+        session_uptime=session,
+        last_connected=tally.last_connected,
+        last_reconnect=tally.last_reconnect,
+        last_reconnect_latency=tally.last_latency,
+        reconnect_attempts=tally.reconnect_attempts,
+        reconnects=tally.reconnects,
+        reconnect_failures=MappingProxyType(dict(tally.failures)),
+        latencies=tally.latencies,
+        latency_sum=tally.latency_sum,
         next_attempt_in=None if link.due_at is None else max(0.0, link.due_at - now),
     )
