@@ -173,32 +173,36 @@ setup() {
   exec 8<&-
 }
 
-# Tests prefer a real Redis beside the Valkey of the test extra. Root on Debian gets it; anyone else goes on without.
-want_redis_server() {
-  ! command -v redis-server >/dev/null || return 0
+# Tests prefer a real Redis beside the Valkey of the test extra, and Prometheus' own judge of metrics. Root on Debian gets
+# them; anyone else goes on without.
+want_servers() {
+  local packages=()
+  command -v redis-server >/dev/null || packages+=(redis-server)
+  command -v promtool >/dev/null || packages+=(prometheus)
+  [ ${#packages[@]} -gt 0 ] || return 0
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    say "no redis-server here; tests use the Valkey server of the test extra"
+    say "not here: ${packages[*]}; tests use the Valkey server of the test extra, and skip what needs the others"
     return 0
   fi
-  say "installing redis-server with apt-get…"
+  say "installing ${packages[*]} with apt-get…"
   exec 8<"$tools/setup.lock"
   hold 8 exclusive "waiting for another script's set-up…"
   local try
   for try in 1 2; do
     [ "$try" = 1 ] || sleep 5
-    if command -v redis-server >/dev/null || apt_get_redis >"$tools/apt.log" 2>&1 </dev/null; then
+    if apt_get "${packages[@]}" >"$tools/apt.log" 2>&1 </dev/null; then
       exec 8<&-
       return 0
     fi
   done
   exec 8<&-
   cat -- "$tools/apt.log" >&2
-  say "redis-server could not be installed (apt-get's words are above); tests use the Valkey server of the test extra"
+  say "could not be installed: ${packages[*]} (apt-get's words are above); the tests go on without"
 }
 
-apt_get_redis() (
+apt_get() (
   export DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # dpkg insists on the sbins
   options=(-q -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o DPkg::Lock::Timeout=60)
   timeout 90 apt-get "${options[@]}" update && # a network that swallows everything must not cost minutes
-    apt-get "${options[@]}" install -y --no-install-recommends redis-server
+    apt-get "${options[@]}" install -y --no-install-recommends "$@"
 )

@@ -21,7 +21,8 @@ class Attempt(Protocol):
     Attributes:
         generation: number of this dial.
         is_reconnect: whether there was a connection before it (since ``start``).
-        phase: how far the dial has come. Set it on the way (``Phase.TCP``, ``Phase.AUTH`` …): a cause says where.
+        phase: how far the dial has come. Set it when a phase begins (``Phase.TCP``, ``Phase.AUTH`` …): a cause says
+            where, and the events that end the attempt how long each phase took.
         credential: what the credentials provider answered, or ``None`` to use the connector's own.
     """
 

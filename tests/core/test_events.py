@@ -101,6 +101,7 @@ class TestAsDict:
             "generation": 7,
             "retry_count": 3,
             "cause": "auth",
+            "cause_detail": "",
             "phase": "auth",
             "message": "AuthenticationError: refused",
             "endpoint": "db:6379/0",
@@ -108,7 +109,7 @@ class TestAsDict:
             "elapsed": 20.0,
             "detail": {"channels": ["a", "b"], "dropped": 1},
         }
-        assert set(shown) == {field.name for field in fields(ReconnectEvent)} - {"error"} | {"phase"}
+        assert set(shown) == {field.name for field in fields(ReconnectEvent)} - {"error"} | {"phase", "cause_detail"}
 
     def test_without_a_cause_it_says_so(self) -> None:
         shown = event(cause=None).as_dict()

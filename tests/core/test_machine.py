@@ -37,6 +37,18 @@ class TestFirstStart:
         assert world.kinds == [Kind.CONNECTED]
         assert world.told(Kind.CONNECTED)[0].elapsed == 0.25
 
+    def test_what_an_attempts_end_has_to_tell_is_handed_on_with_its_outcome_and_with_nothing_else(
+        self,
+    ) -> None:
+        for signal, kind in (
+            (sig.Succeeded(1, {"duration": 0.5}), Kind.CONNECTED),
+            (sig.Failed(1, Cause(Code.REFUSED), {"duration": 0.5}), Kind.ATTEMPT_FAILED),
+        ):
+            world = World()
+            world.start()
+            world.feed(signal)
+            assert [fact.kind for fact in world.facts if fact.detail == {"duration": 0.5}] == [kind]
+
     def test_failure_leaves_it_connecting_and_is_counted_from_one(self) -> None:
         world = World()
         world.start()

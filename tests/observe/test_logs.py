@@ -134,6 +134,14 @@ class TestTransitions:
             assert [int(text.split()[-4]) for text in told] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
             assert all(text.startswith("on_reconnect_failed(forever) cannot keep up") for text in told)
 
+    @virtual
+    async def test_bunches_of_drops_are_told_when_their_sum_has_doubled_at_least(self, lines: Lines) -> None:
+        async with logged(ScriptedConnector()) as r:
+            for count in (1, 499, 100, 399, 1, 5000):
+                r._engine.tell(Kind.DROPPED, callback="f", dropped=count)
+            told = [text for _, text in lines(WARN)]
+        assert [int(text.split()[-4]) for text in told] == [1, 500, 1000, 6000]
+
 
 class TestLongOutage:
     @virtual
@@ -238,9 +246,14 @@ async def test_what_was_dropped_elsewhere_is_named_too(lines: Lines) -> None:
         engine = r._engine
         engine.tell(Kind.DROPPED, subscription="orders", dropped=3)
         engine.tell(Kind.DROPPED, dropped=1)
+        engine.tell(Kind.DROPPED, dropped=2)
         engine.tell(Kind.GAP, elapsed=75.0)
         told = [text for _, text in lines(WARN)]
-    assert told == ["a full queue cannot keep up: 4 dropped so far", "messages of 1m15s may be missing"]
+    assert told == [
+        "orders cannot keep up: 3 dropped so far",
+        "a full queue cannot keep up: 6 dropped so far",  # doubled
+        "messages of 1m15s may be missing",
+    ]
 
 
 def test_a_line_writer_belongs_to_one_connection() -> None:

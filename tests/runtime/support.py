@@ -92,6 +92,30 @@ class Notes(list[Any]):
         return [event for event in self if isinstance(event, ReconnectEvent) and event.kind in kinds]
 
 
+class Reported:
+    """Takes a mailbox's reports.
+
+    Attributes:
+        failures: (name, what) of each callback that failed.
+        dropped: calls dropped.
+        bunches: (virtual time, name, count) of each time that drops were told.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[tuple[str, str]] = []
+        self.dropped = 0
+        self.bunches: list[tuple[float, str, int]] = []
+
+    def failed(self, name: str, what: str, error: BaseException) -> None:
+        self.failures.append((name, what))
+
+    def count_dropped(self, count: int) -> None:
+        self.dropped += count
+
+    def tell_dropped(self, name: str, count: int) -> None:
+        self.bunches.append((now(), name, count))
+
+
 Step = Callable[[ScriptedConnection], Awaitable[Any]]
 
 

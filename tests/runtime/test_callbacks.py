@@ -12,19 +12,28 @@ from tests.runtime.support import (
     REFUSED,
     STOP_BOUND,
     Notes,
+    Reported,
     cancelled,
     forever,
     now,
     settle,
     stubborn,
     supervise,
+    timers,
     virtual,
 )
 from tether import ConfigError, Reconnector, Status
 from tether.core.events import Kind
 from tether.runtime import callbacks
 from tether.runtime.callbacks import Mailbox, finish
+from tether.testing.clock import run_virtual
 from tether.testing.scripted import Accept, ScriptedConnector
+
+
+async def start_worker(box: Mailbox) -> None:
+    """Have a mailbox take a first call, so that all that follows waits."""
+    box.post("first")
+    await settle()
 
 
 def _raises(*_: Any) -> None:
@@ -173,7 +182,7 @@ class TestMisbehaving:
             if number == 0:
                 raise asyncio.CancelledError
 
-        box = Mailbox(callback, "name", lambda *_: None, timeout=None)
+        box = Mailbox(callback, "name", Reported(), timeout=None)
         for number in range(3):
             box.post(number)
         await asyncio.sleep(10)
@@ -214,8 +223,24 @@ class TestMisbehaving:
             await asyncio.sleep(200)
             assert r.is_connected
             assert r.stats().dropped == 150 - 1 - callbacks.QUEUE_LIMIT
-            assert len(notes.of(Kind.DROPPED)) == r.stats().dropped
+            told = [event.detail["dropped"] for event in notes.of(Kind.DROPPED)]
+            assert (told[0], sum(told)) == (1, r.stats().dropped)
             assert notes.of(Kind.DROPPED)[0].detail["callback"].startswith("on_reconnect_failed(")
+
+    @virtual
+    async def test_a_flood_does_not_push_everything_else_out(self) -> None:
+        notes = Notes()
+        r = supervise(ScriptedConnector(), subscribers=[notes])
+        r.on_disconnect(forever)
+        async with r:
+            for box in r._hooks.mailboxes():
+                for _ in range(5000):
+                    box.post(None)
+            dropped = 5000 - callbacks.QUEUE_LIMIT
+            assert r.stats().dropped == dropped  # counted, although
+            assert [event.detail["dropped"] for event in notes.of(Kind.DROPPED)] == [1]  # it was not told yet
+            await asyncio.sleep(1)
+            assert [event.detail["dropped"] for event in notes.of(Kind.DROPPED)] == [1, dropped - 1]
 
     @virtual
     async def test_callbacks_are_never_called_inside_the_step_that_told_the_event(self) -> None:
@@ -552,7 +577,7 @@ class TestMailbox:
     @virtual
     async def test_calls_are_delivered_in_order_with_their_arguments(self) -> None:
         got = Notes()
-        box = Mailbox(got, "name", lambda *_: None, timeout=None)
+        box = Mailbox(got, "name", Reported(), timeout=None)
         for number in range(5):
             box.post(number, "x")
         assert got == []
@@ -560,14 +585,69 @@ class TestMailbox:
         assert got == [(number, "x") for number in range(5)]
 
     @virtual
-    async def test_it_keeps_so_many_drops_the_oldest_and_tells_each(self) -> None:
-        got, reports = Notes(), Notes()
+    async def test_it_keeps_so_many_and_drops_the_oldest(self) -> None:
+        got, reports = Notes(), Reported()
         box = Mailbox(got, "name", reports, timeout=None, limit=3)
         for number in range(10):
             box.post(number)
         await settle()
-        assert (got, box.dropped) == ([7, 8, 9], 7)
-        assert reports == [("name", "dropped", None)] * 7
+        assert (got, box.dropped, reports.dropped) == ([7, 8, 9], 7, 7)
+        box.drop_waiting()
+
+    @virtual
+    async def test_the_first_drop_is_told_at_once_and_the_rest_in_bunches_once_a_second(self) -> None:
+        reports = Reported()
+        box = Mailbox(forever, "name", reports, timeout=None, limit=1)
+        for tick in range(11):  # the call under way and the one that is kept, then a drop every 0.3 s
+            box.post(tick)
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(10)
+        assert [count for _, _, count in reports.bunches] == [1, 3, 3, 2]
+        assert sum(count for _, _, count in reports.bunches) == box.dropped == 9
+        times = [when for when, _, _ in reports.bunches]
+        assert times == pytest.approx([0.6, 1.6, 2.6, 3.6])
+        assert timers() == []
+        await finish([box], 0.1)
+
+    @virtual
+    async def test_after_a_quiet_second_the_next_drop_is_told_at_once(self) -> None:
+        reports = Reported()
+        box = Mailbox(forever, "name", reports, timeout=None, limit=1)
+        await start_worker(box)
+        for wait in (0.0, 0.0, 5.0):
+            await asyncio.sleep(wait)
+            box.post(wait)
+        assert [(when, count) for when, _, count in reports.bunches] == [(0.0, 1), (5.0, 1)]
+        await finish([box], 0.1)
+
+    @virtual
+    async def test_the_end_tells_the_rest_and_leaves_no_timer(self) -> None:
+        reports = Reported()
+        box = Mailbox(forever, "name", reports, timeout=None, limit=10)
+        await start_worker(box)
+        for number in range(15):
+            box.post(number)
+        assert (reports.bunches, reports.dropped) == ([(0.0, "name", 1)], 5)
+        assert not box.is_idle
+        await finish([box], 0.1)  # what waits is dropped too
+        assert [count for _, _, count in reports.bunches] == [1, 14]
+        assert box.dropped == reports.dropped == 15
+        assert timers() == []
+        assert box.is_idle
+
+    def test_a_timer_of_a_loop_that_is_gone_silences_nothing(self) -> None:
+        reports = Reported()
+        box = Mailbox(lambda _: None, "name", reports, timeout=None, limit=1)
+
+        async def flood() -> None:
+            for number in range(3):
+                box.post(number)
+
+        for _ in range(2):
+            run_virtual(flood())
+        assert reports.dropped == box.dropped == 4
+        assert [count for _, _, count in reports.bunches] == [1, 2]
+        assert not box.is_idle
 
     @virtual
     async def test_post_inside_the_callback_is_delivered_after_it(self) -> None:
@@ -578,7 +658,7 @@ class TestMailbox:
                 box.post(number - 1)
             got.append(number)
 
-        box = Mailbox(callback, "name", lambda *_: None, timeout=None)
+        box = Mailbox(callback, "name", Reported(), timeout=None)
         box.post(3)
         await settle()
         assert got == [3, 2, 1, 0]
@@ -591,7 +671,7 @@ class TestMailbox:
             await asyncio.sleep(1e6)
             done("done")
 
-        box = Mailbox(callback, "name", lambda *_: None, timeout=None)
+        box = Mailbox(callback, "name", Reported(), timeout=None)
         box.post()
         await asyncio.sleep(1e6 + 1)
         assert done == ["done"]
@@ -605,7 +685,7 @@ class TestMailbox:
                 await forever()
             got(number)
 
-        box = Mailbox(callback, "name", lambda *_: None, timeout=None)
+        box = Mailbox(callback, "name", Reported(), timeout=None)
         box.post(0)
         await settle()
         assert box.task is not None
@@ -617,7 +697,7 @@ class TestMailbox:
     @virtual
     async def test_it_works_again_after_its_worker_was_cancelled_before_it_began(self) -> None:
         got = Notes()
-        box = Mailbox(got, "name", lambda *_: None, timeout=None)
+        box = Mailbox(got, "name", Reported(), timeout=None)
         box.post(0)
         assert box.task is not None
         assert await cancelled(box.task)
@@ -627,7 +707,7 @@ class TestMailbox:
 
     @virtual
     async def test_finish_returns_at_once_when_nothing_runs(self) -> None:
-        await finish([Mailbox(forever, "name", lambda *_: None, timeout=None)], 5.0)
+        await finish([Mailbox(forever, "name", Reported(), timeout=None)], 5.0)
         assert now() == 0.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Generator
 from typing import Any
 
@@ -102,6 +103,39 @@ class TestResults:
                 await r.run(driver)
             assert type(caught.value.__cause__) is RuntimeError
             assert r.status is Status.RECONNECTING
+
+
+class TestNoFunction:
+    """``run(f(client))`` instead of ``run(f)``. That no 'never awaited' warning follows, pytest sees: it would fail."""
+
+    @pytest.mark.parametrize("options", [{}, {"idempotent": True}, {"timeout": 5}], ids=str)
+    @pytest.mark.parametrize("up", [True, False])
+    @virtual
+    async def test_a_coroutine_is_refused_with_the_mend_and_closed(
+        self, options: dict[str, Any], up: bool
+    ) -> None:
+        async def work() -> None:
+            pytest.fail("ran")
+
+        coroutine: Any = work()
+        async with supervise(ScriptedConnector(then=Accept() if up else REFUSED)) as r:
+            with pytest.raises(
+                UsageError, match=r"not the coroutine .*work has made; write run\(lambda client: "
+            ):
+                await r.run(coroutine, **options)
+            assert r.is_connected is up
+        assert coroutine.cr_frame is None  # closed
+        gc.collect()
+
+    @pytest.mark.parametrize("thing", ["GET key", None, 3])
+    @virtual
+    async def test_what_cannot_be_called_is_named(self, thing: Any) -> None:
+        async with supervise(ScriptedConnector()) as r:
+            with pytest.raises(
+                UsageError, match=f"^db: run\\(\\) takes a function .* not a {type(thing).__name__};"
+            ):
+                await r.run(thing)
+            assert (r.stats().losses, r._engine.calls) == (0, {})
 
 
 class TestNetworkErrors:

@@ -255,6 +255,7 @@ class TestStats:
             # lost at 16; dials at 17 and 18 fail
             stats = r.stats()
             assert (stats.status, stats.retry_count, stats.next_attempt_in) == (Status.RECONNECTING, 2, 0.5)
+            assert stats.down_for == 2.5
             assert stats.uptime == 15.0
             await asyncio.sleep(10.5)
             # connected at 19
@@ -281,6 +282,7 @@ class TestStats:
                 dropped=0,
                 uptime=25.0,
                 session_uptime=10.0,
+                down_for=None,
                 last_connected=stats.last_connected,
                 last_reconnect=stats.last_connected,
                 last_reconnect_latency=3.0,

@@ -181,10 +181,37 @@ class TestStartingAndStopping:
     @virtual
     async def test_a_dependency_that_is_down_does_not_keep_the_others_from_starting(self) -> None:
         manager = ReconnectManager()
-        manager.register("app", supervise(ScriptedConnector()), depends_on=["db", "never registered"])
+        manager.register("app", supervise(ScriptedConnector()), depends_on=["db"])
         manager.register("db", supervise(ScriptedConnector(then=REFUSED)))
         assert await manager.start_all() == {"db": None, "app": None}
         assert member(manager, "app").is_connected
+        await manager.stop_all()
+
+    @virtual
+    async def test_one_that_depends_on_nobody_registered_is_not_started_and_the_others_are(self) -> None:
+        manager = ReconnectManager()
+        manager.register("app", supervise(ScriptedConnector()), depends_on=["cahce", "db"])
+        manager.register("web", supervise(ScriptedConnector()), depends_on=["app"])
+        manager.register("cache", supervise(ScriptedConnector()))
+        manager.register("db", supervise(ScriptedConnector()), depends_on=["zebra"])
+        results = await manager.start_all()
+        assert {name: str(error) for name, error in results.items() if error is not None} == {
+            "app": "app: depends_on names 'cahce', which is not registered; did you mean 'cache'?",
+            "db": (
+                "db: depends_on names 'zebra', which is not registered; register it, or take it out of depends_on"
+            ),
+        }
+        assert all(isinstance(results[name], ConfigError) for name in ("app", "db"))
+        assert {name: member(manager, name).is_started for name in manager.names()} == {
+            "app": False,
+            "web": True,
+            "cache": True,
+            "db": False,
+        }
+        manager.register("cahce", supervise(ScriptedConnector()))
+        manager.register("zebra", supervise(ScriptedConnector()))
+        again = await manager.start_all()
+        assert (again["app"], again["db"]) == (None, None)
         await manager.stop_all()
 
     @virtual

@@ -49,7 +49,7 @@ class Kind(StrEnum):
     GAP = "gap"
     """Messages may have been missed while the connection was down."""
     DROPPED = "dropped"
-    """Something bounded was full: ``detail`` says what, and how many were dropped."""
+    """Something bounded was full: ``detail`` says what, and how many were dropped since the last time it was told."""
     CALLBACK_FAILED = "callback_failed"
 
 
@@ -72,7 +72,7 @@ class ReconnectEvent:
         delay: seconds until the next attempt (``retry_scheduled``), else ``None``.
         elapsed: seconds that it took: down time so far (``retry_scheduled``) or in all (``connected``,
             ``reconnected``), up time (``lost``), lateness (``stalled``).
-        detail: more, by kind; plain values only.
+        detail: more, by kind; plain values only. ``docs/reference/events.md`` lists the keys.
     """
 
     kind: Kind
@@ -107,6 +107,7 @@ class ReconnectEvent:
             "generation": self.generation,
             "retry_count": self.retry_count,
             "cause": None if cause is None else cause.code.value,
+            "cause_detail": "" if cause is None else cause.detail,
             "phase": None if cause is None else cause.phase.value,
             "message": self.message,
             "endpoint": self.endpoint,

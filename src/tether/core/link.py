@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tether.core.cause import Cause
 from tether.core.events import Kind
@@ -84,3 +85,4 @@ class Fact(NamedTuple):
     cause: Cause | None = None
     delay: float | None = None
     elapsed: float | None = None
+    detail: Mapping[str, Any] | None = None

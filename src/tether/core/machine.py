@@ -85,10 +85,17 @@ class _Work:
         self.set(status=target(self.link.status, trigger), activity=activity, **changes)
 
     def tell(
-        self, kind: Kind, cause: Cause | None = None, delay: float | None = None, elapsed: float | None = None
+        self,
+        kind: Kind,
+        cause: Cause | None = None,
+        delay: float | None = None,
+        elapsed: float | None = None,
+        detail: Mapping[str, Any] | None = None,
     ) -> None:
         link = self.link
-        self.facts.append(Fact(kind, link.status, link.generation, link.retry_count, cause, delay, elapsed))
+        self.facts.append(
+            Fact(kind, link.status, link.generation, link.retry_count, cause, delay, elapsed, detail)
+        )
 
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -218,7 +225,8 @@ def _on_succeeded(work: _Work, signal: sig.Succeeded) -> None:
     )
     work.do(Adopt(signal.generation))
     down = None if link.down_since is None else work.now - link.down_since
-    work.tell(Kind.RECONNECTED if link.was_connected else Kind.CONNECTED, elapsed=down)
+    kind = Kind.RECONNECTED if link.was_connected else Kind.CONNECTED
+    work.tell(kind, elapsed=down, detail=signal.detail)
 
 
 def _on_failed(work: _Work, signal: sig.Failed) -> None:
@@ -237,7 +245,7 @@ def _on_failed(work: _Work, signal: sig.Failed) -> None:
         denials=link.denials + refused,
         cause=cause,
     )
-    work.tell(Kind.ATTEMPT_FAILED, cause)
+    work.tell(Kind.ATTEMPT_FAILED, cause, detail=signal.detail)
     worthless = refused and not link.credential_worked and work.link.refusals >= WORTHLESS_AFTER
     if worthless or cause.recovery is Recovery.NONE or _is_exhausted(work):
         _give_up(work, cause)

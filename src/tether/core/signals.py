@@ -1,12 +1,14 @@
 """Signals: what can happen to a connection, as the state machine hears it.
 
-``generation`` is the number taken when the dial began that the signal comes from.
+``generation`` is the number taken when the dial began that the signal comes from. ``detail`` is what an attempt's end
+has to tell beside its outcome; the machine hands it on and decides nothing by it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from tether.core.cause import Cause
 
@@ -33,6 +35,7 @@ class Succeeded:
     """An attempt got all the way: open, restored, one round trip."""
 
     generation: int
+    detail: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Failed:
 
     generation: int
     cause: Cause
+    detail: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,11 +26,22 @@ class History:
     def __init__(self, limit: int = LIMIT) -> None:
         self._ring: deque[Entry] = deque(maxlen=limit)
         self._seq = 0
+        self._listeners: tuple[Callable[[], None], ...] = ()
 
     def append(self, event: ReconnectEvent) -> None:
         """Keep one event."""
         self._seq += 1
         self._ring.append(Entry(self._seq, event.without_error()))
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have ``listener()`` called after every event, at once; it must neither wait nor raise."""
+        self._listeners += (listener,)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Call it no more. Idempotent."""
+        self._listeners = tuple(other for other in self._listeners if other != listener)
 
     def since(self, seq: int) -> list[Entry]:
         """Return what came after ``seq``, oldest first; a gap before the first one means that some are gone."""

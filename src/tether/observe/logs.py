@@ -18,12 +18,12 @@ class LogLines:
         logger: where to.
     """
 
-    __slots__ = ("_attempts", "_drops", "_logger", "_summary_due")
+    __slots__ = ("_attempts", "_drops", "_drops_due", "_logger", "_summary_due")
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._attempts = 0
-        self._drops = 0
+        self._drops, self._drops_due = 0, 1
         self._summary_due = SUMMARY_EVERY
 
     def __call__(self, event: ReconnectEvent) -> None:  # noqa: C901 - one flat table, told by kind
@@ -102,9 +102,10 @@ class LogLines:
             self._log(logging.DEBUG, event, text)
 
     def _dropped(self, event: ReconnectEvent) -> None:
-        """The first drop, and then every time their number has doubled."""
+        """The first drop, and then every time their number has doubled at least."""
         self._drops += int(event.detail.get("dropped", 1))
-        if self._drops & (self._drops - 1) == 0:
+        if self._drops >= self._drops_due:
+            self._drops_due = 2 * self._drops
             what = event.detail.get("callback") or event.detail.get("subscription") or "a full queue"
             self._log(logging.WARNING, event, f"{what} cannot keep up: {self._drops} dropped so far")
 

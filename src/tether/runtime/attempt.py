@@ -11,6 +11,7 @@ from tether.core import signals as sig
 from tether.core.cause import Phase
 from tether.ports import H
 from tether.runtime.bounded import Bounded
+from tether.runtime.course import Course
 from tether.runtime.host import Host
 
 
@@ -53,13 +54,14 @@ class Dialing(Generic[H]):
 
     __slots__ = (
         "_bounded",
+        "_course",
         "_host",
         "_is_over",
+        "_phase",
         "credential",
         "generation",
         "handle",
         "is_reconnect",
-        "phase",
         "unrestored",
     )
 
@@ -69,7 +71,8 @@ class Dialing(Generic[H]):
         self._is_over = False
         self.generation = generation
         self.is_reconnect = host.link.was_connected
-        self.phase = Phase.TCP
+        self._phase = Phase.TCP
+        self._course: Course | None = Course(host.now())
         self.credential: Any = None
         self.handle: H | None = None
         self.unrestored: Sequence[str] = ()
@@ -78,6 +81,22 @@ class Dialing(Generic[H]):
         """Start; the host is told the outcome by ``attempt_ended``."""
         host, dial = self._host, self._dial(credentials, ask=ask)
         self._bounded = Bounded(dial, host.watch.connect_timeout, self._ended, self._ended_late, host.stalled)
+
+    @property
+    def phase(self) -> Phase:
+        """How far it has come."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase = phase
+        if self._course is not None:
+            self._course.enter(phase, self._host.now())
+
+    def end_course(self) -> dict[str, Any] | None:
+        """Return how it went, once: an open connection keeps its attempt, and is to keep no more than it needs."""
+        course, self._course = self._course, None
+        return None if course is None else course.detail(self._host.now())
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -100,6 +119,7 @@ class Dialing(Generic[H]):
         try:
             if credentials is not None:
                 await self._authenticate(credentials, ask=ask)
+            self._presume_connecting()
             self.handle = await connector.open(self)
             self._go_on()
             self.phase = Phase.RESTORE
@@ -118,10 +138,15 @@ class Dialing(Generic[H]):
         if used is None or credentials.is_stale:
             self.phase = Phase.AUTH
             await credentials.ask()
-            self.phase = Phase.TCP
             if credentials.value != used:
                 self._host.feed(sig.CredentialChanged())
         self.credential = credentials.value
+
+    def _presume_connecting(self) -> None:
+        """A connector that never sets a phase is connecting."""
+        self._phase = Phase.TCP
+        if self._course is not None:
+            self._course.presume(Phase.TCP, self._host.now())
 
     def _go_on(self) -> None:
         """End here once the verdict has been told: restoring now would take things from the next connection."""

@@ -11,15 +11,27 @@ import inspect
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from tether.core.duration import compact
+from tether.runtime.drops import Drops
 
 QUEUE_LIMIT = 100
 """Calls kept per callback that cannot keep up; then the oldest is dropped and counted."""
 
-Report = Callable[[str, str, BaseException | None], None]
-"""``report(name, what, error)``: a callback failed (``error``), or one of its calls was dropped (``None``)."""
+
+class Reports(Protocol):
+    """Who is told of what goes wrong here."""
+
+    def failed(self, name: str, what: str, error: BaseException) -> None:
+        """A callback raised, or took too long."""
+
+    def count_dropped(self, count: int) -> None:
+        """Calls were dropped just now; this comes at once, for the figures."""
+
+    def tell_dropped(self, name: str, count: int) -> None:
+        """So many calls were dropped since the last time; this comes in bunches, for people."""
 
 
 class Mailbox:
@@ -28,23 +40,22 @@ class Mailbox:
     Args:
         callback: sync (called on the loop's thread) or async.
         name: for messages.
-        report: told of every failure and drop.
+        reports: told of every failure and drop.
         timeout: seconds that one async call may take; ``None`` for no limit.
         limit: calls kept while the callback is busy.
 
     Attributes:
-        dropped: calls dropped because the queue was full.
         is_stopping: whether the call under way has asked for the end of all this, and so is to finish.
     """
 
     __slots__ = (
+        "_drops",
         "_limit",
         "_queue",
-        "_report",
+        "_reports",
         "_task",
         "_timeout",
         "callback",
-        "dropped",
         "is_stopping",
         "name",
     )
@@ -53,44 +64,59 @@ class Mailbox:
         self,
         callback: Callable[..., Any],
         name: str,
-        report: Report,
+        reports: Reports,
         timeout: float | None,
         limit: int = QUEUE_LIMIT,
     ) -> None:
         self.callback, self.name = callback, name
-        self._report = report
+        self._reports = reports
+        self._drops = Drops(partial(reports.tell_dropped, name))
         self._timeout, self._limit = timeout, limit
         self._queue: deque[tuple[Any, ...]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self.dropped = 0
         self.is_stopping = False
 
     def post(self, *args: Any) -> None:
         """Have the callback called with ``args``, soon. Never waits."""
         if len(self._queue) >= self._limit:
             self._queue.popleft()
-            self.dropped += 1
-            self._report(self.name, "dropped", None)
+            self._dropped(1)
         self._queue.append(args)
         if self.task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"tether {self.name}")
+
+    @property
+    def dropped(self) -> int:
+        """Calls dropped because the queue was full, or because there was no time left for them."""
+        return self._drops.count
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The worker, while there is one."""
         return None if self._task is None or self._task.done() else self._task
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing is left to be told."""
+        return self.task is None and not self._drops.is_holding_back
+
     def forget(self) -> None:
         """Drop what waits, and the worker of a loop that is gone."""
         self._queue.clear()
         self._task = None
+        self._drops.flush()
 
     def drop_waiting(self) -> None:
-        """Drop, and count, what waits behind the call under way."""
-        while self._queue:
-            self._queue.popleft()
-            self.dropped += 1
-            self._report(self.name, "dropped", None)
+        """Drop, and count, what waits behind the call under way; tell all drops that were not told yet."""
+        count = len(self._queue)
+        self._queue.clear()
+        if count:
+            self._dropped(count)
+        self._drops.flush()
+
+    def _dropped(self, count: int) -> None:
+        self._reports.count_dropped(count)
+        self._drops.add(count)
 
     async def _work(self) -> None:
         _worker.set(asyncio.current_task())
@@ -108,11 +134,12 @@ class Mailbox:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._report(self.name, "was cancelled from inside", error)  # by something that it awaited
+            # Not us: something that it awaited was cancelled.
+            self._reports.failed(self.name, "was cancelled from inside", error)
         except Exception as error:  # noqa: BLE001 - whatever a user's callback raises ends here
             late = isinstance(error, TimeoutError) and deadline is not None and deadline.expired()
             what = f"took more than {compact(self._timeout or 0)}" if late else "raised"
-            self._report(self.name, what, error)
+            self._reports.failed(self.name, what, error)
         finally:
             self.is_stopping = False
 

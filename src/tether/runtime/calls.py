@@ -54,6 +54,17 @@ async def run(
         raise
 
 
+def not_a_function(engine: Engine[Any], operation: object) -> UsageError:
+    """Return the error for ``run(f())`` instead of ``run(f)``; a coroutine is closed, for nobody will await it."""
+    if isinstance(operation, CoroutineType):
+        operation.close()
+        what = f"the coroutine that calling {operation.__qualname__} has made"
+    else:
+        what = f"a {type(operation).__name__}"
+    text = f"{engine.name}: run() takes a function of the client, not {what}"
+    return UsageError(f"{text}; write run(lambda client: client.get('key')), with your call in it")
+
+
 async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] | T]) -> T:
     """Call ``operation(client)`` on a connection that is up: the hot path."""
     task = current_task(engine.loop)  # given the loop, it need not look for it: a third of the whole cost

@@ -211,20 +211,24 @@ class Engine(Generic[H]):
             return
         self.keep(dialing.task)
         if error is None:
-            self.feed(sig.Succeeded(generation))
+            self.feed(sig.Succeeded(generation, dialing.end_course()))
             self.feed(sig.Restored(generation, len(dialing.unrestored)))
         else:
             self._dialing = None
-            self.feed(sig.Failed(generation, self.cause_of(error, dialing.phase)))
+            self._attempt_failed(dialing, error)
 
     def connection_lost(self, generation: int, error: BaseException) -> None:
         """Take a driver's word that a connection of ours has died: an attempt's, the live one, or an old one."""
         dialing = self._dialing
         if dialing is not None and dialing.generation == generation:
             self._cancel_dial()
-            self.feed(sig.Failed(generation, self.cause_of(error, dialing.phase)))
+            self._attempt_failed(dialing, error)
         elif self.link.status is not Status.DISCONNECTED:
             self.feed(sig.Lost(generation, self.cause_of(error, Phase.READY)))
+
+    def _attempt_failed(self, dialing: Dialing[H], error: BaseException) -> None:
+        cause = self.cause_of(error, dialing.phase)
+        self.feed(sig.Failed(dialing.generation, cause, dialing.end_course()))
 
     def _adopt(self) -> None:
         dialing, self._dialing = self._dialing, None
@@ -318,10 +322,10 @@ class Engine(Generic[H]):
     ) -> None:
         """Publish an event that is none of the machine's."""
         link = self.link
-        fact = Fact(kind, link.status, link.generation, link.retry_count, cause, None, elapsed)
-        self._publish(self._event(fact, detail))
+        fact = Fact(kind, link.status, link.generation, link.retry_count, cause, None, elapsed, detail)
+        self._publish(self._event(fact))
 
-    def _event(self, fact: Fact, detail: dict[str, Any] | None = None) -> ReconnectEvent:
+    def _event(self, fact: Fact) -> ReconnectEvent:
         error = fact.cause.error if fact.cause is not None else None
         return ReconnectEvent(
             kind=fact.kind,
@@ -337,7 +341,7 @@ class Engine(Generic[H]):
             endpoint=self.connector.endpoint,
             delay=fact.delay,
             elapsed=fact.elapsed,
-            **({"detail": detail} if detail else {}),
+            **({"detail": fact.detail} if fact.detail else {}),
         )
 
     def not_connected(self) -> NotConnected:

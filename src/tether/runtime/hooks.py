@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tether.core.events import Kind, ReconnectEvent
-from tether.runtime.callbacks import Mailbox, Report
+from tether.runtime.callbacks import Mailbox, Reports
 from tether.runtime.options import check_arguments, check_callable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,10 +30,10 @@ _NAMES: dict[Kind, tuple[str, tuple[str, ...]]] = {
 class Hooks:
     """A subscriber that turns events into calls of users' callbacks."""
 
-    __slots__ = ("_by_kind", "_report", "_timeout")
+    __slots__ = ("_by_kind", "_reports", "_timeout")
 
-    def __init__(self, timeout: float, report: Report) -> None:
-        self._timeout, self._report = timeout, report
+    def __init__(self, timeout: float, reports: Reports) -> None:
+        self._timeout, self._reports = timeout, reports
         self._by_kind: dict[Kind, list[Mailbox]] | None = None
 
     def add(self, kind: Kind, callback: F) -> F:
@@ -46,7 +46,7 @@ class Hooks:
         check_callable(callback, what=hook, example="lambda *args: None")
         check_arguments(callback, arguments, what=hook)
         name = f"{hook}({getattr(callback, '__qualname__', type(callback).__qualname__)})"
-        box = Mailbox(callback, name, self._report, self._timeout)
+        box = Mailbox(callback, name, self._reports, self._timeout)
         if self._by_kind is None:
             self._by_kind = {}
         self._by_kind.setdefault(kind, []).append(box)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from types import TracebackType
 from typing import Any, Self
@@ -60,8 +61,8 @@ class ReconnectManager:
         return list(self._members)
 
     def status(self) -> dict[str, Stats]:
-        """Return the figures of each connection as they are now."""
-        return {name: member.stats() for name, member in self._members.items()}
+        """Return the figures of each connection as they are now. May be called on any thread: a scrape is."""
+        return {name: member.stats() for name, member in tuple(self._members.items())}
 
     def network_changed(self) -> None:
         """Tell every started connection that the uplink changed: it probes, or dials, at once."""
@@ -74,9 +75,21 @@ class ReconnectManager:
 
         Returns:
             What ``start()`` raised, by name; ``None`` where it went well. A server that is unreachable is no error:
-            its connection is being healed.
+            its connection is being healed. One that depends on a name that is not registered is not started, and has
+            a ``ConfigError`` here.
         """
-        return await self._each(lambda member: member.start(), self._levels())
+        lost = {name: error for name in self._members if (error := self._unknown_need(name)) is not None}
+        levels = [[name for name in level if name not in lost] for level in self._levels()]
+        return {**lost, **await self._each(lambda member: member.start(), levels)}
+
+    def _unknown_need(self, name: str) -> ConfigError | None:
+        """Return what is wrong when a member depends on a name that nobody has."""
+        unknown = sorted(self._needs[name] - self._members.keys())
+        if not unknown:
+            return None
+        close = get_close_matches(unknown[0], self._members.keys() - {name}, n=1)
+        mend = f"did you mean {close[0]!r}?" if close else "register it, or take it out of depends_on"
+        return ConfigError(f"{name}: depends_on names {unknown[0]!r}, which is not registered; {mend}")
 
     async def stop_all(self) -> dict[str, Exception | None]:
         """Stop all, in the reverse order. Returns what ``stop()`` raised, by name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -18,7 +17,6 @@ from tether.core.cause import Rule
 from tether.core.duration import Duration, seconds
 from tether.core.events import Kind
 from tether.core.lifecycle import Status
-from tether.core.redact import describe, redact
 from tether.core.schedule import Plan
 from tether.errors import UsageError
 from tether.observe.history import history
@@ -33,6 +31,7 @@ from tether.runtime.classify import all_rules
 from tether.runtime.engine import Engine
 from tether.runtime.hooks import Hooks
 from tether.runtime.options import Watch, check_callable, check_count, safe_backoff
+from tether.runtime.reports import EngineReports
 from tether.runtime.stats import Stats, stats_of
 
 C = TypeVar("C")
@@ -115,9 +114,8 @@ class Reconnector(Generic[C]):
             reauth_delay=seconds(reauth_delay, what="reauth_delay"),
             quick_first=bool(quick_first_retry),
         )
-        self._hooks = Hooks(watch.callback_timeout, self._callback_failed)
         self._tally = Tally()
-        self._bus = Bus((self._tally, LogLines(logger), history.append, self._hooks, *subscribers))
+        self._bus = Bus()
         self._engine: Engine[Any] = Engine(
             name or f"{connector.kind}://{connector.endpoint}",
             connector,
@@ -128,6 +126,9 @@ class Reconnector(Generic[C]):
             publish=self._bus.publish,
             rand=random.random if rng is None else rng.random,
         )
+        self._reports = EngineReports(self._engine)
+        self._hooks = Hooks(watch.callback_timeout, self._reports)
+        self._bus.subscribers = (self._tally, LogLines(logger), history.append, self._hooks, *subscribers)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -250,10 +251,14 @@ class Reconnector(Generic[C]):
         self._check_loop()
         engine.feed(sig.Stop())
         try:
-            await asyncio.gather(engine.unwind(), finish(self._hooks.mailboxes(), CALLBACK_GRACE))
+            await self._wind_down()
         finally:
             if not self.is_started:  # it may have been started again meanwhile
                 self._bus.end_streams()
+
+    async def _wind_down(self) -> None:
+        """Wait, a short while, for all that the end has cut off; the events of that are still told to everybody."""
+        await asyncio.gather(self._engine.unwind(), finish(self._hooks.mailboxes(), CALLBACK_GRACE))
 
     async def __aenter__(self) -> Self:
         try:
@@ -349,11 +354,14 @@ class Reconnector(Generic[C]):
             timeout: seconds for all of it; while down it waits within them. Without one, down raises at once.
 
         Raises:
+            UsageError: ``operation`` is no function, such as the coroutine that calling one has made.
             NotConnected: down, and not to wait (any longer).
             IndeterminateError: lost in mid-call: it may have been done, or not.
             TimeoutError: not done within ``timeout``.
         """
         engine = self._engine
+        if not callable(operation):
+            raise calls.not_a_function(engine, operation)
         if timeout is None and not idempotent and engine.up:
             return await calls.run_once(engine, operation)  # nothing in between on the hot path
         limit = None if timeout is None else seconds(timeout, what="timeout")
@@ -407,16 +415,7 @@ class Reconnector(Generic[C]):
 
     def stats(self) -> Stats:
         """Return the figures as they are now."""
-        return stats_of(self._engine, self._tally)
-
-    def _callback_failed(self, name: str, what: str, error: BaseException | None) -> None:
-        engine = self._engine
-        if error is None:
-            engine.tell(Kind.DROPPED, callback=name, dropped=1)
-            return
-        trace = redact("".join(traceback.format_exception(error)), engine.connector.secrets)
-        engine.watch.logger.error("%s: callback %s %s\n%s", engine.name, name, what, trace.rstrip())
-        engine.tell(Kind.CALLBACK_FAILED, callback=name, error=describe(error, engine.connector.secrets))
+        return stats_of(self._engine, self._tally, self._reports.dropped)
 
     def _check_loop(self) -> None:
         loop = self._engine.loop

@@ -31,9 +31,10 @@ class Stats:
         probes_failed: probes without a good answer.
         stalls: times that this process's own loop was late for a verdict.
         callbacks_failed: callbacks that raised or took too long.
-        dropped: callback calls and messages dropped because a queue was full.
+        dropped: callback calls and messages dropped because a queue was full; exact, also while no event has told it.
         uptime: total time connected, the present connection included.
         session_uptime: time that the present connection has been up; 0 while down.
+        down_for: how long the present outage, or first start, has lasted; ``None`` while connected or stopped.
         last_connected: when the latest connection came up (aware UTC); ``None`` before any.
         last_reconnect: the same of the latest one after a loss.
         last_reconnect_latency: from noticing the latest loss that healed to being connected again.
@@ -65,6 +66,7 @@ class Stats:
     dropped: int
     uptime: float
     session_uptime: float
+    down_for: float | None
     last_connected: datetime | None
     last_reconnect: datetime | None
     last_reconnect_latency: float | None
@@ -76,8 +78,8 @@ class Stats:
     next_attempt_in: float | None
 
 
-def stats_of(engine: Engine[Any], tally: Tally) -> Stats:
-    """Return an engine's figures as they are now."""
+def stats_of(engine: Engine[Any], tally: Tally, dropped: int) -> Stats:
+    """Return an engine's figures as they are now; ``dropped`` is counted where it happens, not by events."""
     link, counts, now = engine.link, tally.counts, engine.now()
     session = now - link.since if engine.up else 0.0
     return Stats(
@@ -98,9 +100,10 @@ def stats_of(engine: Engine[Any], tally: Tally) -> Stats:
         probes_failed=counts.get(Kind.PROBE_FAILED, 0),
         stalls=counts.get(Kind.STALLED, 0),
         callbacks_failed=counts.get(Kind.CALLBACK_FAILED, 0),
-        dropped=counts.get(Kind.DROPPED, 0),
+        dropped=dropped,
         uptime=engine.uptime + session,
         session_uptime=session,
+        down_for=None if link.down_since is None else now - link.down_since,
         last_connected=tally.last_connected,
         last_reconnect=tally.last_reconnect,
         last_reconnect_latency=tally.last_latency,

@@ -217,13 +217,13 @@ def test_a_subscription_refused_at_once_is_raised_and_not_kept(server):
 
 def test_a_slow_handler_loses_its_oldest_messages_counted_and_never_the_connection(server):
     async def main():
-        client, got, release = aio.Redis(port=server.port), [], asyncio.Event()
+        client, got, release, told = aio.Redis(port=server.port), [], asyncio.Event(), []
 
         async def slow(message):
             await release.wait()
             got.append(int(message["data"]))
 
-        async with RedisReconnector(client, **QUICK) as reconnector:
+        async with RedisReconnector(client, subscribers=[told.append], **QUICK) as reconnector:
             subscription = await reconnector.subscribe("flood", handler=slow)
             for first in range(0, 1500, 100):
                 async with client.pipeline(transaction=False) as pipe:
@@ -237,6 +237,78 @@ def test_a_slow_handler_loses_its_oldest_messages_counted_and_never_the_connecti
             release.set()
             await until(lambda: len(got) == 1001)
             assert got == [0, *range(500, 1500)]
+        drops = [event.detail for event in told if event.kind is Kind.DROPPED]
+        assert {drop["callback"] for drop in drops} == {"subscription(flood)"}
+        assert sum(drop["dropped"] for drop in drops) == 499
+        assert drops[0]["dropped"] == 1
+        assert len(drops) < 5  # in bunches, not one by one
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_handler_that_hangs_does_not_outlive_stop_even_when_it_was_unsubscribed(server):
+    async def main():
+        client, entered = aio.Redis(port=server.port), asyncio.Event()
+
+        async def hang(message):
+            entered.set()
+            await asyncio.get_running_loop().create_future()
+
+        async with RedisReconnector(client, **QUICK) as reconnector:
+            subscription = await reconnector.subscribe("news", handler=hang)
+            await client.publish("news", "one")
+            await entered.wait()
+            await subscription.unsubscribe()
+            assert not subscription.is_active
+        assert [task for task in asyncio.all_tasks() if "subscription" in task.get_name()] == []
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_reader_of_events_sees_all_drops_also_those_of_the_end(server):
+    async def main():
+        client, entered = aio.Redis(port=server.port), asyncio.Event()
+
+        async def hang(message):
+            entered.set()
+            await asyncio.get_running_loop().create_future()
+
+        reconnector = RedisReconnector(client, **QUICK)
+        await reconnector.start()
+        events = reconnector.events()
+        subscription = await reconnector.subscribe("news", handler=hang)
+        for number in range(8):
+            await client.publish("news", number)
+        await entered.wait()
+        await until(lambda: len(subscription.mailbox._queue) == 7)
+        await reconnector.stop()
+        drops = [event.detail["dropped"] async for event in events if event.kind is Kind.DROPPED]
+        assert drops == [7]
+        assert reconnector.stats().dropped == 7
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_an_attempt_tells_its_phases_in_order_and_a_failed_one_how_far_it_came(server):
+    async def main():
+        told = []
+        client = no_retry(server.port)
+        async with RedisReconnector(client, subscribers=[told.append], **QUICK) as reconnector:
+            server.kill()
+            await until(lambda: reconnector.retry_count >= 1)
+            server.restart()
+            await reconnector.wait_connected(2)
+        ends = {Kind.CONNECTED, Kind.RECONNECTED, Kind.ATTEMPT_FAILED}
+        courses = {event.kind: event.detail for event in told if event.kind in ends}
+        assert set(courses) == ends
+        for kind, course in courses.items():
+            whole = ["dns", "tcp", "auth", "restore", "ready"]
+            assert list(course["phases"]) == (whole[:2] if kind is Kind.ATTEMPT_FAILED else whole)
+            assert sum(course["phases"].values()) == pytest.approx(course["duration"], abs=1e-5)
+            assert 0 < course["duration"] < 2
         await client.aclose()
 
     asyncio.run(main())

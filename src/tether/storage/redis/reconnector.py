@@ -100,14 +100,22 @@ class RedisReconnector(Reconnector[Any]):
     async def stop(self) -> None:
         """End it, quickly, in every state. Your client stays open; one of tether's own making is closed."""
         await super().stop()
-        await self._redis.settled()
-        await finish(self._redis.subscriptions.mailboxes(), CALLBACK_GRACE)
         if self._built is not None:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._built.connection_pool.disconnect()
             except Exception:  # noqa: BLE001 - the sockets are gone or going; nothing is lost by it
                 self._engine.watch.logger.debug("%s: closing its pool took too long", self.name)
+
+    async def _wind_down(self) -> None:
+        await super()._wind_down()
+        await self._redis.settled()
+        await finish(self._redis.subscriptions.mailboxes(), CALLBACK_GRACE)
+
+    def _abandon_dead_loop(self) -> None:
+        super()._abandon_dead_loop()
+        for box in self._redis.subscriptions.mailboxes():
+            box.forget()
 
     async def subscribe(self, *channels: str, handler: Handler, pattern: bool = False) -> Subscription:
         """Listen to channels, on a connection of tether's own, across every loss.
@@ -136,7 +144,7 @@ class RedisReconnector(Reconnector[Any]):
         check_callable(handler, what="handler", example="print")
         check_arguments(handler, ("message",), what="handler")
         subscription = Subscription(
-            self._redis.subscriptions, channels, handler, self._callback_failed, pattern=pattern
+            self._redis.subscriptions, channels, handler, self._reports, pattern=pattern
         )
         await self._redis.subscriptions.subscribe(subscription)
         return subscription

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
-from tether.runtime.callbacks import Mailbox, Report
+from tether.runtime.callbacks import Mailbox, Reports
 
 MESSAGE_LIMIT = 1000
 """Messages kept per subscription whose handler cannot keep up; then the oldest is dropped and counted."""
@@ -37,13 +37,13 @@ class Subscription:
         registry: Registry,
         channels: tuple[str, ...],
         handler: Handler,
-        report: Report,
+        reports: Reports,
         *,
         pattern: bool,
     ) -> None:
         self._registry = registry
         self.channels, self.pattern = channels, pattern
-        self.mailbox = Mailbox(handler, f"subscription({', '.join(channels)})", report, None, MESSAGE_LIMIT)
+        self.mailbox = Mailbox(handler, f"subscription({', '.join(channels)})", reports, None, MESSAGE_LIMIT)
 
     @property
     def keys(self) -> list[Key]:
@@ -77,6 +77,7 @@ class Registry:
         self._send = send
         self._decode = decode
         self._by_key: dict[Key, list[Subscription]] = {}
+        self._leaving: list[Mailbox] = []  # unsubscribed, with messages to deliver
 
     def __contains__(self, subscription: object) -> bool:
         return any(subscription in subscriptions for subscriptions in self._by_key.values())
@@ -93,8 +94,9 @@ class Registry:
         return sorted(name.decode(errors="replace") for _, name in self._by_key)
 
     def mailboxes(self) -> list[Mailbox]:
-        """Return the mailboxes of all subscriptions."""
-        return [subscription.mailbox for subscription in self._all()]
+        """Return the mailboxes of all subscriptions, and of those that ended and still deliver what had come."""
+        self._leaving = [box for box in self._leaving if not box.is_idle]
+        return [subscription.mailbox for subscription in self._all()] + self._leaving
 
     def _all(self) -> Iterator[Subscription]:
         yield from dict.fromkeys(s for subscriptions in self._by_key.values() for s in subscriptions)
@@ -111,6 +113,8 @@ class Registry:
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Take one out, and tell the server of what nobody listens to any more."""
+        if subscription in self:
+            self._leaving = [box for box in (*self._leaving, subscription.mailbox) if not box.is_idle]
         orphans = self._remove(subscription)
         if orphans:
             await self._send(orphans, wanted=False)
