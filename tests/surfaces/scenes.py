@@ -10,7 +10,8 @@ from rich.console import Console, RenderableType
 
 from tether.core.cause import Cause, Code
 from tether.core.lifecycle import Status
-from tether.surfaces.demo.model import Beat, Counts, Entry, Flow, Progress, Result, Snapshot, Step, Tone
+from tether.surfaces.demo.model import Beat, Counts, Entry, Flow, Progress, Result, Snapshot, Step
+from tether.surfaces.words import Tone
 
 UP = Beat(Flow.FLOWING, 1.0)
 DOWN = Beat(Flow.DOWN)

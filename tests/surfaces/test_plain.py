@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.surfaces.scenes import CUT_SHORT, FROZEN, HEALED, NOT_BACK, NOT_NOTICED
-from tether.surfaces.demo.model import Entry, Tone
+from tether.surfaces.demo.model import Entry
 from tether.surfaces.demo.plain import HEADINGS, cells, line, table
+from tether.surfaces.words import Tone
 
 
 def test_a_change_is_one_line_with_seconds_since_the_start() -> None:

@@ -18,10 +18,11 @@ from tests.surfaces.scenes import HEALED, IN_AN_OUTAGE, NOT_BACK
 from tether.surfaces.demo import play as play_module
 from tether.surfaces.demo.board import Board
 from tether.surfaces.demo.ledger import Ledger
-from tether.surfaces.demo.model import Result, Tone
+from tether.surfaces.demo.model import Result
 from tether.surfaces.demo.play import CANNOT_RUN, NOBODY_WATCHES, play
 from tether.surfaces.demo.show import Drawn, Lines, NobodyWatches, show_for
 from tether.surfaces.demo.stage import CannotRun, Settings, Stage, first_of
+from tether.surfaces.words import Tone
 
 
 class Stdout(io.TextIOWrapper):

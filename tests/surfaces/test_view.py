@@ -9,8 +9,9 @@ import pytest
 
 from tests.surfaces.scenes import ALL_IS_WELL, DOWN, IN_AN_OUTAGE, UP, shown
 from tether.core.lifecycle import Status
-from tether.surfaces.demo.model import Beat, Counts, Entry, Flow, Progress, Snapshot, Step, Tone
+from tether.surfaces.demo.model import Beat, Counts, Entry, Flow, Progress, Snapshot, Step
 from tether.surfaces.demo.view import View
+from tether.surfaces.words import Tone
 
 
 def rows(snapshot: Snapshot, *, width: int = 80, height: int = 24) -> list[str]:

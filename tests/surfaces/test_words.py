@@ -10,8 +10,9 @@ import pytest
 from tests.surfaces.scenes import EOF, HEALED, NOT_BACK, NOT_NOTICED, REFUSED
 from tether.core.events import Kind, ReconnectEvent
 from tether.core.lifecycle import Status
-from tether.surfaces.demo.model import Counts, Tone
-from tether.surfaces.demo.words import fates, outcome, tell, took
+from tether.surfaces.demo.model import Counts
+from tether.surfaces.demo.words import fates, outcome
+from tether.surfaces.words import Tone, tell, took
 
 
 def event(kind: Kind, **more: Any) -> ReconnectEvent:

@@ -17,7 +17,7 @@ def main() -> int:
         import rich  # noqa: F401
         import typer  # noqa: F401
 
-        from tether.surfaces.cli.app import run
+        from tether.surfaces.cli.app import main as run
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:

@@ -11,20 +11,10 @@ from tether.core.cause import Cause
 from tether.core.events import Kind, ReconnectEvent
 from tether.core.lifecycle import Status
 from tether.surfaces.demo.ledger import Ledger
-from tether.surfaces.demo.model import (
-    Beat,
-    Counts,
-    Entry,
-    Flow,
-    Progress,
-    Result,
-    RoundEnded,
-    Snapshot,
-    Step,
-    Tone,
-)
+from tether.surfaces.demo.model import Beat, Counts, Entry, Flow, Progress, Result, RoundEnded, Snapshot, Step
 from tether.surfaces.demo.outage import Outage
-from tether.surfaces.demo.words import fates, outcome, tell, took
+from tether.surfaces.demo.words import fates, outcome
+from tether.surfaces.words import Tone, tell, took
 
 BEATS = 120
 """Samples of the heartbeat that are kept; how many are shown depends on the width."""
@@ -68,6 +58,7 @@ class Board:
 
     Attributes:
         endpoint: where the server is.
+        api: where the state is served, or ''.
         results: of the present round.
         earlier: of the rounds before it.
         round: number of the round.
@@ -95,7 +86,7 @@ class Board:
         self._beats: deque[Beat] = deque(maxlen=BEATS)
         self._entries: deque[Entry] = deque(maxlen=ENTRIES)
         self._outage: Outage | None = None
-        self.endpoint = ""
+        self.endpoint = self.api = ""
         self._listeners: list[Listener] = []
         self.results: list[Result] = []
         self.earlier: list[Result] = []
@@ -198,6 +189,7 @@ class Board:
             round=self.round,
             endless=self._endless,
             endpoint=self.endpoint,
+            api=self.api,
             status=stats.status,
             status_for=now - self._status_since,
             cause=None if stats.cause is None else replace(stats.cause, error=None),

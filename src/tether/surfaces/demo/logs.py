@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tether.core.redact import redact
 from tether.surfaces.demo.board import Board
-from tether.surfaces.demo.model import Tone
+from tether.surfaces.words import Tone
 
 
 class _ToBoard(logging.Handler):

@@ -7,16 +7,7 @@ from enum import StrEnum
 
 from tether.core.cause import Cause
 from tether.core.lifecycle import Status
-
-
-class Tone(StrEnum):
-    """How a line is meant."""
-
-    GOOD = "good"
-    BAD = "bad"
-    DEED = "deed"
-    """The demo itself did something to the server."""
-    ASIDE = "aside"
+from tether.surfaces.words import Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +162,7 @@ class Snapshot:
         round: which round of the tour.
         endless: whether the tour repeats.
         endpoint: where the server is.
+        api: where the state is served over HTTP, or ''.
         status: of the connection.
         status_for: how long it has been that.
         cause: of the last loss or failed attempt; ``None`` while connected.
@@ -209,3 +201,4 @@ class Snapshot:
     beats: tuple[Beat, ...]
     steps: tuple[Step, ...]
     entries: tuple[Entry, ...]
+    api: str = ""

@@ -8,59 +8,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 from pathlib import Path
-
-from rich.console import Console
-from rich.terminal_theme import TerminalTheme
 
 from tether.core.lifecycle import Status
 from tether.surfaces.demo.model import Progress, Snapshot
 from tether.surfaces.demo.stage import Settings, Stage, first_of, stage
 from tether.surfaces.demo.view import View
+from tether.surfaces.svg import as_svg, new_console
 
 ROWS = 24
-
-_FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
-_THEME = TerminalTheme(
-    (16, 18, 24),
-    (222, 226, 230),
-    [
-        (16, 18, 24),
-        (240, 62, 62),
-        (55, 178, 77),
-        (245, 159, 0),
-        (51, 154, 240),
-        (190, 75, 219),
-        (34, 184, 207),
-        (222, 226, 230),
-    ],
-    None,
-)
 
 
 def svg(snapshot: Snapshot, *, width: int = 80) -> str:
     """Return the view of ``snapshot`` as an SVG document that loads nothing from elsewhere."""
-    console = Console(
-        record=True,
-        file=io.StringIO(),
-        force_terminal=True,
-        color_system="truecolor",
-        width=width,
-        height=ROWS,
-    )
+    console = new_console(width=width, height=ROWS)
     console.print(View(snapshot), end="")
-    drawn = console.export_svg(title="tether demo", theme=_THEME, unique_id="tether-demo")
-    return _without_web_fonts(drawn)
-
-
-def _without_web_fonts(drawn: str) -> str:
-    """Use fonts that are there: GitHub shows no picture's web fonts, and a page should not ask a CDN for them."""
-    start = drawn.find("@font-face")
-    end = drawn.find(".tether-demo-matrix", start)
-    if 0 <= start < end:
-        drawn = drawn[:start] + drawn[end:]
-    return drawn.replace("Fira Code, monospace", _FONTS)
+    return as_svg(console, "tether demo")
 
 
 async def _watch(scene: Stage, seen: list[Snapshot]) -> None:

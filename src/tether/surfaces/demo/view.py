@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tether.core.lifecycle import Status
-from tether.surfaces.demo.model import Beat, Entry, Flow, Progress, Snapshot, Step, Tone
-from tether.surfaces.demo.words import took
+from tether.surfaces.demo.model import Beat, Entry, Flow, Progress, Snapshot, Step
+from tether.surfaces.words import Tone, took
 
 WIDEST = 118
 """Columns from which on more width would only make longer ways for the eye."""
@@ -91,7 +91,8 @@ def _header(snapshot: Snapshot, width: int) -> Text:
     minutes, seconds = divmod(int(snapshot.elapsed), 60)
     right = f"{minutes}:{seconds:02}  Ctrl-C ends "
     left = Text().append(" tether demo ", style="bold")
-    left.append(" a real server, broken on purpose", style="dim")
+    about = f" its state: {snapshot.api}" if snapshot.api else " a real server, broken on purpose"
+    left.append(about, style="dim")
     return _spread(left, Text(right, style="dim"), width)
 
 

@@ -1,0 +1,98 @@
+"""Connections as a table, those that need attention first, and the verdict in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tether.core.duration import compact
+from tether.core.lifecycle import Status
+
+_LOOKS = {
+    Status.CONNECTED: ("●", "green"),
+    Status.CONNECTING: ("◐", "yellow"),
+    Status.RECONNECTING: ("◐", "yellow"),
+    Status.DISCONNECTED: ("○", "dim"),
+    Status.FAILED: ("✕", "bold red"),
+}
+_ATTENTION = [Status.FAILED, Status.RECONNECTING, Status.CONNECTING, Status.DISCONNECTED, Status.CONNECTED]
+
+_HEADS = ("name", "state", "for", "to", "tries", "next", "why")
+_MAY_SHRINK = {"to", "why"}
+"""What is cut first on a narrow terminal."""
+
+Connection = dict[str, Any]
+
+
+def verdict(connections: Iterable[Connection]) -> tuple[str, str]:
+    """Return the state of all in one sentence, and its colour."""
+    all_ = list(connections)
+    down = [c for c in all_ if c["status"] != Status.CONNECTED]
+    if not all_:
+        return "No connections.", "dim"
+    if not down:
+        text = "The connection is up." if len(all_) == 1 else f"All {len(all_)} connections are up."
+        return text, "green"
+    if len(down) == 1:
+        return (
+            f"{len(all_) - 1} of {len(all_)} up. {down[0]['id']} is {_state(down[0])}: {_next(down[0])}.",
+            "yellow",
+        )
+    names = ", ".join(c["id"] for c in down[:4]) + (", …" if len(down) > 4 else "")
+    return f"{len(all_) - len(down)} of {len(all_)} up. Down: {names}.", "yellow"
+
+
+def table(connections: Iterable[Connection]) -> Table:
+    """Return a line for each connection."""
+    shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    rows = [_row(connection) for connection in sorted(connections, key=_by_attention)]
+    for place, head in enumerate(_HEADS):
+        widest = max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
+        shown.add_column(
+            head, no_wrap=True, overflow="ellipsis", min_width=None if head in _MAY_SHRINK else widest
+        )
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _by_attention(connection: Connection) -> tuple[int, str]:
+    return _ATTENTION.index(Status(connection["status"])), connection["id"]
+
+
+def _row(c: Connection) -> list[Text | str]:
+    mark, colour = ("⏸", "blue") if c["paused"] else _LOOKS[Status(c["status"])]
+    up = c["status"] == Status.CONNECTED
+    waiting = None if c["next_attempt_in"] is None else compact(float(c["next_attempt_in"].rstrip("s")))
+    return [
+        Text(c["id"], style="bold"),
+        Text(f"{mark} {_state(c)}", style=colour),
+        compact(float(c["session_uptime"].rstrip("s"))) if up else "",
+        Text(c["url"], style="dim"),
+        str(c["consecutive_failures"] or ""),
+        waiting or "",
+        Text(_why(c), style="" if up else colour),
+    ]
+
+
+def _state(c: Connection) -> str:
+    flags = [flag for flag in ("paused", "degraded", "flapping") if c[flag]]
+    return " ".join([c["status"], *(f"({flag})" for flag in flags)])
+
+
+def _why(c: Connection) -> str:
+    if c["problem"]:
+        return str(c["problem"])
+    if c["cause"] is None:
+        return ""
+    return f"{c['cause']} ({c['cause_label']})"
+
+
+def _next(c: Connection) -> str:
+    why = _why(c) or "no cause yet"
+    if c["next_attempt_in"] is not None:
+        return f"{why}; next attempt in {compact(float(c['next_attempt_in'].rstrip('s')))}"
+    return why

@@ -1,0 +1,1 @@
+"""``tether run``: a configuration file, its connections, and the API over them, in one process."""
