@@ -123,7 +123,7 @@ KEYS = [
     Broken("no space behind a colon", redis(f"options: {{password:{SECRET}, client_name: x}}"), "tether.yaml:5:15: "
            "connections.cache.options.password…: redis-py has no option password…; did you mean password?"),
     Broken("no colon", redis(f"options: {{password {SECRET}}}"), "tether.yaml:5:15: connections.cache.options.password…: "
-           "redis-py has no option password…; see the arguments of redis.asyncio.Redis.from_url"),
+           "redis-py has no option password…; did you mean password?"),
     Broken("no space in a flow mapping", f"connections: {{a: {{type: redis, url:redis://:{SECRET}@h}}}}\n", "tether.yaml:1:32: "
            "connections.a.url…: unknown key; did you mean url?", structural=True),
     Broken("duplicate connection", GOOD + "  cache: {type: redis, url: redis://other}\n", "tether.yaml:5:3: "
@@ -217,6 +217,9 @@ VALUES = [
            "address such as 127.0.0.1, in quotes", structural=True),
     Broken("host with a port", api("host: 127.0.0.1:8321/x"), "tether.yaml:2:9: api.host: must be a host name or an address, not "
            "'127.0.0.1:8321/x'; write it without scheme, port and brackets: 127.0.0.1, ::1 or 0.0.0.0", structural=True),
+    Broken("a key that slips into a value", api(f"host: 127.0.0.1\n    operate_token {SECRET}"), "tether.yaml:2:9: api.host: must be "
+           "a host name or an address, not text on several lines; write it without scheme, port and brackets: 127.0.0.1, ::1 "
+           "or 0.0.0.0", structural=True),
     Broken("base path", api("base_path: tether/"), "tether.yaml:2:14: api.base_path: must be empty or a path such as /tether, not "
            "'tether/'; begin it with '/', and end it without", structural=True),
     Broken("a number for a token", api("read_token: 1234567890"), "tether.yaml:2:15: api.read_token: must be text; "

@@ -253,6 +253,8 @@ def value_text(node: Node) -> str:
         return "a list"
     if isinstance(node, Mapping):
         return "a mapping"
+    if not node.is_on_one_line:
+        return "text on several lines"
     if node.value is None and not node.origins:
         return "empty" if node.source == "" else "null"
     text = as_written(node.source, VALUE_LENGTH)

@@ -21,6 +21,7 @@ class Scalar:
         value: what it means, after substitution.
         origins: what was substituted: ``$NAME``, ``file PATH``.
         is_known: false when it holds a variable that was not to be, or could not be, looked up.
+        is_on_one_line: false when it goes on below; then something else may have slipped in.
     """
 
     mark: Mark
@@ -28,6 +29,7 @@ class Scalar:
     value: Plain
     origins: tuple[str, ...] = ()
     is_known: bool = True
+    is_on_one_line: bool = True
 
 
 @dataclass(frozen=True, slots=True)

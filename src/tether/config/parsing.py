@@ -110,7 +110,9 @@ class _Builder:
         if _SURROGATE.search(event.value):
             raise Flaw("half a character (\\ud800 to \\udfff); write the whole one as it is", mark=mark)
         value = resolve(event.value) if event.implicit[0] else event.value
-        self._place(Scalar(mark, event.value, value), event.anchor, 1, 0, mark)
+        is_on_one_line = event.start_mark.line == event.end_mark.line
+        scalar = Scalar(mark, event.value, value, is_on_one_line=is_on_one_line)
+        self._place(scalar, event.anchor, 1, 0, mark)
 
     def _begin(self, node: Sequence | Mapping, anchor: str | None, mark: Mark) -> None:
         if self.open and isinstance(self.open[-1].node, Mapping) and self.open[-1].key is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as Environ
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
 from tether.config.node import Mapping, Node, Scalar, Sequence
@@ -126,7 +126,7 @@ class _Expander:
         except Flaw as flaw:
             self.flaws.append(Flaw(flaw.message, key, scalar.mark))
             text, origins = None, ()
-        return Scalar(scalar.mark, scalar.source, text, origins, is_known=text is not None)
+        return replace(scalar, value=text, origins=origins, is_known=text is not None)
 
     def _mapping(self, mapping: Mapping, key: str) -> Mapping:
         entries: dict[str, tuple[Scalar, Node]] = {}

@@ -45,6 +45,8 @@ async def _run(loaded: Loaded) -> int:
         try:
             await server.start(app)
             logger.info("tether %s: %s; API on %s", tether.__version__, _what(loaded), server.url)
+            for note in loaded.notes:
+                logger.warning("%s: %s", loaded.path.name, note)
             supervisor.start()
             broke = await _until(stop, server)
         finally:
