@@ -65,7 +65,9 @@ class Served:
         await self.supervisor.stop()
 
     def close(self) -> None:
-        """End it."""
+        """End it. Idempotent."""
+        if self._loop.is_closed():
+            return
         self.do(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

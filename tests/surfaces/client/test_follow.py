@@ -14,6 +14,7 @@ from tests.surfaces.client.conftest import Served
 from tests.surfaces.client.events import event
 from tether.core.cause import Cause, Code, Phase
 from tether.core.events import Kind, ReconnectEvent
+from tether.surfaces.api import Access
 from tether.surfaces.client.ask import AskFailed
 from tether.surfaces.client.feed import event_of
 from tether.surfaces.client.follow import Printer, follow
@@ -96,6 +97,22 @@ def test_a_bad_token_ends_it(guarded: Served, token: str) -> None:
     with pytest.raises(AskFailed, match="send the read token") as failed:
         asyncio.run(tailing(io.StringIO(), guarded.url, token))
     assert failed.value.exit_code == 77
+
+
+def test_a_token_that_is_changed_ends_it(guarded: Served) -> None:
+    async def main() -> None:
+        out = io.StringIO()
+        task = asyncio.create_task(tailing(out, guarded.url, "read-token-1"))
+        await until(out, "orders  try 1 failed")
+        await asyncio.to_thread(guarded.close)
+        changed = await asyncio.to_thread(Served, Access("read-token-2"), int(guarded.url.rpartition(":")[2]))
+        try:
+            with pytest.raises(AskFailed, match="send the read token"):
+                await asyncio.wait_for(task, 20)
+        finally:
+            await asyncio.to_thread(changed.close)
+
+    asyncio.run(main())
 
 
 def test_an_event_survives_the_wire() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class FeedConnector(Connector[Listening]):
         self._target, self._on_frame = target, on_frame
         self._query: dict[str, Any] = {"connection": connection, "replay": replay}
         self._last_event_id = ""
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, attempt: Attempt) -> Listening:
         """Ask for the feed, from where it was left."""
@@ -107,16 +109,26 @@ class FeedConnector(Connector[Listening]):
         response.raise_for_status()
 
     def abort(self, handle: Listening) -> None:
-        """Drop it."""
-        if handle.reading is not None:
-            handle.reading.cancel()
-        task = asyncio.get_running_loop().create_task(handle.client.aclose(), name="tether tail close")
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        """Drop it, soon: httpx has no way of doing that at once."""
+        task = asyncio.get_running_loop().create_task(_close(handle), name="tether tail close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self, handle: Listening) -> None:
         """Close it."""
-        if handle.reading is not None:
-            handle.reading.cancel()
+        await _close(handle)
+
+    async def settled(self) -> None:
+        """Wait, for a second at most, until what was dropped is closed."""
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=1)
+
+
+async def _close(handle: Listening) -> None:
+    if handle.reading is not None:
+        handle.reading.cancel()
+        await asyncio.wait({handle.reading})
+    with contextlib.suppress(Exception):  # a dead connection may raise anything
         await handle.client.aclose()
 
 

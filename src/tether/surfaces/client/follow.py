@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -15,7 +14,7 @@ from tether import Reconnector
 from tether.backoff import exponential_backoff
 from tether.core.events import Kind, ReconnectEvent
 from tether.errors import NotConnected
-from tether.surfaces.client.ask import AskFailed, unreachable
+from tether.surfaces.client.ask import NOT_ALLOWED, AskFailed, unreachable
 from tether.surfaces.client.feed import FeedConnector, Listening, event_of
 from tether.surfaces.client.target import Target
 from tether.surfaces.words import Tone, tell
@@ -85,16 +84,14 @@ async def follow(target: Target, printer: Printer, *, connection: str, replay: i
     )
     try:
         await keeper.start(require_initial=True)
-    except NotConnected as error:
-        raise _why(target, error) from None
-    try:
-        while True:
-            await keeper.wait_connected()
-            await asyncio.sleep(3600)
-    except NotConnected as error:  # given up: the token is refused
+        async for event in keeper.events():
+            if isinstance(event.error, AskFailed) and event.error.exit_code == NOT_ALLOWED:
+                raise event.error  # the daemon is back, and refuses: another token would be needed
+    except NotConnected as error:  # nobody there at first
         raise _why(target, error) from None
     finally:
         await keeper.stop()
+        await feed.settled()
 
 
 def _silent() -> logging.Logger:
