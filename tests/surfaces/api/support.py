@@ -48,7 +48,7 @@ async def eventually(condition: Callable[[], Any], what: str = "") -> Any:
     """Wait until ``condition()`` is true, and return what it answered."""
     try:
         async with asyncio.timeout(DEADLINE / 2):
-            while not (answer := condition()):
+            while not (answer := condition()):  # noqa: ASYNC110 - what is waited for sets no event
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"never came true: {what or condition}") from None
@@ -57,13 +57,19 @@ async def eventually(condition: Callable[[], Any], what: str = "") -> Any:
 
 def scripted(name: str, *script: Outcome, then: Outcome | None = None, **options: Any) -> Reconnector[Any]:
     """Return a reconnector whose dials end as the script says; it sleeps 60 s between two."""
-    options = {"retry_interval": fixed_interval(60), "health_check": False, "quick_first_retry": False} | options
-    return Reconnector(ScriptedConnector(script, then=then), name=name, **options)
+    usual: dict[str, Any] = {"retry_interval": fixed_interval(60), "health_check": False}
+    connector = ScriptedConnector(script, then=then)
+    return Reconnector(connector, name=name, quick_first_retry=False, **usual | options)
+
+
+def held(supervisor: Supervisor, name: str) -> Any:
+    """Return the reconnector of that name."""
+    return supervisor.manager.get(name)
 
 
 def connector_of(supervisor: Supervisor, name: str) -> ScriptedConnector:
     """Return what a member dials with."""
-    connector = supervisor.manager.get(name)._engine.connector
+    connector = held(supervisor, name)._engine.connector
     assert isinstance(connector, ScriptedConnector)
     return connector
 
@@ -83,16 +89,18 @@ async def world() -> AsyncIterator[Supervisor]:
     supervisor.add("paused", scripted("paused", Accept()))
     url = f"redis://:{SECRET}@nowhere"
     supervisor.add_broken("broken", ValueError(f"no such option in {url}"), type="redis", url=url)
-    supervisor.add("back", scripted("back", Accept(), Accept(after=0.001), retry_interval=fixed_interval(0.001)))
+    supervisor.add(
+        "back", scripted("back", Accept(), Accept(after=0.001), retry_interval=fixed_interval(0.001))
+    )
     supervisor.start()
     try:
-        await eventually(lambda: supervisor.manager.get("back").is_connected)
-        await eventually(lambda: supervisor.manager.get("sleeping").is_connected)
+        await eventually(lambda: held(supervisor, "back").is_connected)
+        await eventually(lambda: held(supervisor, "sleeping").is_connected)
         connector_of(supervisor, "back").live[0].lose()
         connector_of(supervisor, "sleeping").live[0].lose(ConnectionResetError(104, f"token={SECRET}"))
-        supervisor.manager.get("paused").pause()
-        await eventually(lambda: supervisor.manager.get("back").stats().reconnects == 1)
-        await eventually(lambda: supervisor.manager.get("failed").status == "failed")
+        held(supervisor, "paused").pause()
+        await eventually(lambda: held(supervisor, "back").stats().reconnects == 1)
+        await eventually(lambda: held(supervisor, "failed").status == "failed")
         supervisor.add("idle", scripted("idle"))
         yield supervisor
     finally:

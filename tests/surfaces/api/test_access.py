@@ -1,12 +1,13 @@
 """Who may do what: tokens, names of this machine, pages of other origins; and that no route escapes."""
 
+import functools
 import itertools
 
 import pytest
 from starlette.routing import Mount
 
 from tests.runtime.support import virtual
-from tests.surfaces.api.support import CONNECTIONS, EVENTS, asking, real, scripted
+from tests.surfaces.api.support import CONNECTIONS, EVENTS, client_of, real, scripted
 from tether.errors import ConfigError
 from tether.surfaces.api import Access, create_app
 from tether.surfaces.api.access import check_exposure, is_loopback
@@ -14,13 +15,25 @@ from tether.surfaces.supervisor import Supervisor
 
 READ, OPERATE = "read-token-1234", "operate-token-5678"
 LOCAL = {"host": "127.0.0.1:8000"}
+TRUSTING = Access(trusted_hosts=["Trusted.example", "[fd00::1]"])
 COMMAND = f"{CONNECTIONS}/one/pause"
 
 
-async def ask(access, method, path, headers):
+@functools.cache
+def app_of(access):
+    """Return the API over one connection that is not started; made once for each, for that is what takes time."""
     supervisor = Supervisor()
     supervisor.add("one", scripted("one"))
-    async with asking(supervisor, access=access) as client:
+    return create_app(supervisor, access=access)
+
+
+@functools.cache
+def access_of(is_exposed, has_read, has_operate):
+    return Access(READ * has_read, OPERATE * has_operate, is_exposed=is_exposed)
+
+
+async def ask(access, method, path, headers):
+    async with client_of(app_of(access)) as client:
         return await client.request(method, path, headers=LOCAL | headers)
 
 
@@ -51,7 +64,7 @@ def refusal(is_exposed, has_read, has_operate, sent, operate):
 )
 @virtual
 async def test_the_table_of_tokens(is_exposed, has_read, has_operate, sent, operate):
-    access = Access(READ * has_read, OPERATE * has_operate, is_exposed=is_exposed)
+    access = access_of(is_exposed, has_read, has_operate)
     token = {"bad": "wrong", "empty": "", "read": READ, "operate": OPERATE}
     headers = {"authorization": f"Bearer {token[sent]}"} if sent in token else {}
     method, path = ("POST", COMMAND) if operate else ("GET", CONNECTIONS)
@@ -89,7 +102,7 @@ async def test_the_table_of_tokens(is_exposed, has_read, has_operate, sent, oper
 )
 @virtual
 async def test_odd_authorization_is_401_and_nothing_worse(value):
-    response = await ask(Access(READ, OPERATE), "GET", CONNECTIONS, {"authorization": value})
+    response = await ask(access_of(False, True, True), "GET", CONNECTIONS, {"authorization": value})
 
     assert response.status_code == 401
     assert response.json()["code"] == "unauthorized"
@@ -144,9 +157,7 @@ async def test_a_token_may_hold_any_text():
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", CONNECTIONS, 200), ("POST", COMMAND, 409)])
 @virtual
 async def test_an_open_api_answers_only_to_names_of_this_machine(host, passes, method, path, status):
-    access = Access(trusted_hosts=["Trusted.example", "[fd00::1]"])
-
-    response = await ask(access, method, path, {"host": host})
+    response = await ask(TRUSTING, method, path, {"host": host})
 
     assert response.status_code == (status if passes else 403)
 
@@ -209,7 +220,15 @@ async def test_commands_from_pages_of_other_origins_are_refused_also_with_a_toke
     assert (await ask(access, "GET", CONNECTIONS, headers)).status_code == 200
 
 
-OPEN = {"/livez", "/readyz", "/", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/static-offline-docs/favicon.png"}
+OPEN = {
+    "/livez",
+    "/readyz",
+    "/",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/openapi.json",
+    "/static-offline-docs/favicon.png",
+}
 
 
 def walk(routes):
@@ -274,9 +293,14 @@ async def test_probes_need_no_token(path):
 async def test_tokens_are_in_no_answer_and_no_line_of_the_log(caplog):
     caplog.set_level(0)
     for sent in (READ, OPERATE, "wrong-token-9"):
-        for method, path in (("GET", CONNECTIONS), ("POST", COMMAND), ("GET", "/openapi.json"), ("GET", "/metrics")):
+        for method, path in (
+            ("GET", CONNECTIONS),
+            ("POST", COMMAND),
+            ("GET", "/openapi.json"),
+            ("GET", "/metrics"),
+        ):
             response = await ask(
-                Access(READ, OPERATE), method, path, {"authorization": f"Bearer {sent}"}
+                access_of(False, True, True), method, path, {"authorization": f"Bearer {sent}"}
             )
             for token in (READ, OPERATE, "wrong-token-9"):
                 assert token not in response.text

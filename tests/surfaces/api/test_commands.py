@@ -109,19 +109,22 @@ async def test_a_paused_connection_makes_no_attempt_until_it_is_resumed():
 
 
 @pytest.mark.parametrize("name", ["nobody", "%2F", "a/b", "..", "äö 中", "<script>", "up/", "a" * 500])
-@pytest.mark.parametrize("command", ["reconnect", "pause", "resume", None])
 @virtual
-async def test_an_unknown_name_is_404(name, command):
-    async with world() as supervisor, asking(supervisor) as client:
+async def test_an_unknown_name_is_404(name):
+    async with asking() as client:
         path = f"{CONNECTIONS}/{quote(name, safe='')}"
-        response = await (client.post(f"{path}/{command}") if command else client.get(path))
+        answers = [await client.get(path)]
+        answers += [await client.post(f"{path}/{command}") for command in ("reconnect", "pause", "resume")]
 
-        assert response.status_code == 404
-        assert response.headers["content-type"] == "application/problem+json"
-        assert response.json()["code"] == "not_found"
+        for response in answers:
+            assert response.status_code == 404
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.json()["code"] == "not_found"
 
 
-@pytest.mark.parametrize("name", ["redis://h:6379/0", "äö 中", "a%2Fb", "100%", "?x=1#y", "reconnect", ".hidden"])
+@pytest.mark.parametrize(
+    "name", ["redis://h:6379/0", "äö 中", "a%2Fb", "100%", "?x=1#y", "reconnect", ".hidden"]
+)
 @virtual
 async def test_odd_names_can_be_asked_for_and_commanded(name):
     supervisor = Supervisor()

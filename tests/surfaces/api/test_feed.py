@@ -83,7 +83,12 @@ def test_an_event_is_one_frame_with_id_and_data():
     data = json.loads(frames(raw)[0]["data"])
     plain = history.since(0)[0].event.as_dict()
     assert data == plain | {"timestamp": "2026-01-01T00:00:00Z"}
-    assert (data["connection"], data["cause"], data["retry_count"], data["detail"]) == ("a", "reset", 2, {"x": 1})
+    assert (data["connection"], data["cause"], data["retry_count"], data["detail"]) == (
+        "a",
+        "reset",
+        2,
+        {"x": 1},
+    )
 
 
 def test_a_new_reader_hears_nothing_of_the_past_and_can_resume_at_once():
@@ -100,7 +105,9 @@ def test_a_new_reader_hears_nothing_of_the_past_and_can_resume_at_once():
     assert (reader.seen, reader.missed) == ([8, 9], [])
 
 
-@pytest.mark.parametrize(("replay", "seen"), [(0, []), (1, [10]), (3, [8, 9, 10]), (10, [*range(1, 11)]), (99, [*range(1, 11)])])
+@pytest.mark.parametrize(
+    ("replay", "seen"), [(0, []), (1, [10]), (3, [8, 9, 10]), (10, [*range(1, 11)]), (99, [*range(1, 11)])]
+)
 def test_replay_begins_with_so_many(replay, seen):
     history, feed = make()
     fill(history, 10)

@@ -9,7 +9,12 @@ from tests.surfaces.api.support import CONNECTIONS, client_of, real, scripted
 from tether import ReconnectManager
 from tether.surfaces.api import create_app
 
-TAKES_OFF, LEAVES_ON, MOUNTED, MOUNTED_BEHIND = "proxy takes the path off", "proxy leaves it on", "mounted", "both"
+TAKES_OFF, LEAVES_ON, MOUNTED, MOUNTED_BEHIND = (
+    "proxy takes the path off",
+    "proxy leaves it on",
+    "mounted",
+    "both",
+)
 
 
 def make(way):
@@ -38,9 +43,9 @@ async def test_everything_works_under_every_path(way):
         assert (await client.get(f"{asked}/nothing")).json()["code"] == "not_found"
         page = (await client.get(f"{asked}/docs")).text
         for path in re.findall(r"(?:href|src)=\"([^\"]+)\"|url: '([^']+)'", page):
-            path = "".join(path)
-            assert path.startswith(f"{seen}/")
-            assert (await client.get(asked + path.removeprefix(seen))).status_code == 200
+            loaded = "".join(path)
+            assert loaded.startswith(f"{seen}/")
+            assert (await client.get(asked + loaded.removeprefix(seen))).status_code == 200
         described = (await client.get(f"{asked}/openapi.json")).json()
         assert [server["url"] for server in described.get("servers", [])] == [seen] * bool(seen)
 

@@ -90,7 +90,9 @@ async def test_an_error_of_our_own_shows_the_client_nothing_and_the_log_no_secre
     assert response.json()["detail"] == "the request could not be answered; the log says why"
     for hidden in (SECRET, "RuntimeError", "Traceback", ".py"):
         assert hidden not in response.text
-    assert [record.levelno for record in caplog.records if record.name.startswith("tether")] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if record.name.startswith("tether")] == [
+        logging.ERROR
+    ]
     assert "RuntimeError: cannot read redis://user:***@cache" in caplog.text
     assert SECRET not in caplog.text
 

@@ -6,6 +6,7 @@ type and its end are checked; what follows is ``test_stream``'s. Nor is a reques
 
 import asyncio
 import threading
+from typing import Any, cast
 
 import pytest
 import schemathesis
@@ -32,9 +33,10 @@ CONFORMANCE = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-DESCRIBED = schemathesis.openapi.from_dict(create_app(Supervisor()).openapi())
-OPERATIONS = [result.ok() for result in DESCRIBED.get_all_operations()]
-FEW = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+# Read as 3.2, which knows of streams: each event of the feed is then checked against its shape.
+DESCRIBED = schemathesis.openapi.from_dict(create_app(Supervisor()).openapi() | {"openapi": "3.2.0"})
+OPERATIONS: list[Any] = [cast("Any", result).ok() for result in DESCRIBED.get_all_operations()]
+FEW = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 class Brief(EventStream):

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -110,7 +111,9 @@ async def test_port_0_is_a_free_one():
     await second.stop()
 
 
-@pytest.mark.parametrize("missing", [(), (socket.AF_INET6,), (socket.AF_INET,)], ids=["both", "only 4", "only 6"])
+@pytest.mark.parametrize(
+    "missing", [(), (socket.AF_INET6,), (socket.AF_INET,)], ids=["both", "only 4", "only 6"]
+)
 @pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
 @real
 async def test_localhost_with_one_or_both_kinds_of_addresses(missing, error, monkeypatch):
@@ -209,7 +212,15 @@ POST = f"POST {CONNECTIONS}/x/pause HTTP/1.1\r\nHost: localhost\r\n"
         GET + "GET /half HTTP/1.1\r\n",
         GET + POST + "Content-Length: 100\r\n\r\nhalf",
     ],
-    ids=["nothing", "a word", "half a header", "half a body", "half a chunk", "half a second", "half a second body"],
+    ids=[
+        "nothing",
+        "a word",
+        "half a header",
+        "half a body",
+        "half a chunk",
+        "half a second",
+        "half a second body",
+    ],
 )
 @real
 async def test_a_client_that_does_not_end_its_request_is_dropped(said, monkeypatch):
@@ -237,14 +248,20 @@ async def test_a_client_that_sends_byte_by_byte_gets_no_more_time(monkeypatch):
 @real
 async def test_a_reader_of_events_has_ended_its_request(monkeypatch):
     monkeypatch.setattr(servers, "REQUEST_TIMEOUT", 0.05)
-    async with Watched() as it, serving(it.supervisor, keep_alive=0.06) as (_, client), reading(client) as reader:
+    async with (
+        Watched() as it,
+        serving(it.supervisor, keep_alive=0.06) as (_, client),
+        reading(client) as reader,
+    ):
         for _ in range(4):
             await it.lose_and_return()
             await reader.until("reconnected")
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("said", ["GET / HTTP/1.1\r\nx: " + "a" * 200_000, "\x00\x01\x02\r\n\r\n", "FOO\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said", ["GET / HTTP/1.1\r\nx: " + "a" * 200_000, "\x00\x01\x02\r\n\r\n", "FOO\r\n\r\n"]
+)
 @real
 async def test_what_is_no_request_is_answered_with_400_and_the_end(said):
     async with serving() as (server, client):
@@ -334,7 +351,8 @@ async def test_head_is_answered_without_a_body_and_the_connection_can_be_used_ag
 
 
 @real
-async def test_the_end_is_quick_whatever_the_clients_do(caplog):
+async def test_the_end_is_quick_whatever_the_clients_do(caplog, monkeypatch):
+    monkeypatch.setattr(servers, "GRACE", 0.3)
     async with Watched() as it:
         server = ApiServer("127.0.0.1", 0)
         await server.bind()
@@ -364,7 +382,8 @@ async def test_the_end_is_quick_whatever_the_clients_do(caplog):
 
 
 @real
-async def test_the_end_is_quick_also_when_nobody_has_closed_the_feed(caplog):
+async def test_the_end_is_quick_also_when_nobody_has_closed_the_feed(caplog, monkeypatch):
+    monkeypatch.setattr(servers, "GRACE", 0.3)
     server = ApiServer("127.0.0.1", 0)
     await server.bind()
     await server.start(create_app(Supervisor(), abort=server.abort))
@@ -400,7 +419,9 @@ async def test_an_answer_under_way_is_given_to_the_end():
 
 
 @real
-async def test_an_answer_that_does_not_end_is_cut():
+async def test_an_answer_that_does_not_end_is_cut(monkeypatch):
+    monkeypatch.setattr(servers, "GRACE", 0.3)
+
     async def endless(scope, receive, send):
         await asyncio.get_running_loop().create_future()
 
@@ -449,9 +470,9 @@ async def test_ended_waits_for_the_end():
 async def test_no_socket_is_left():
     def open_sockets():
         found = []
-        for number in os.listdir("/proc/self/fd"):
+        for link in Path("/proc/self/fd").iterdir():
             try:
-                found += [number] if os.readlink(f"/proc/self/fd/{number}").startswith("socket") else []
+                found += [link] if str(link.readlink()).startswith("socket") else []
             except OSError:
                 continue
         return len(found)

@@ -58,17 +58,20 @@ class Watched:
 
 @real
 async def test_events_arrive_as_they_happen_under_the_registered_name():
-    async with Watched("cache", own="redis://x:6379/0") as it, serving(it.supervisor) as (_, client):
-        async with reading(client) as reader:
-            assert reader.response.headers["content-type"] == "text/event-stream; charset=utf-8"
-            assert reader.response.headers["cache-control"] == "no-store"
-            await it.lose_and_return()
-            lost = await reader.until("lost")
-            back = await reader.until("reconnected")
+    async with (
+        Watched("cache", own="redis://x:6379/0") as it,
+        serving(it.supervisor) as (_, client),
+        reading(client) as reader,
+    ):
+        assert reader.response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert reader.response.headers["cache-control"] == "no-store"
+        await it.lose_and_return()
+        lost = await reader.until("lost")
+        back = await reader.until("reconnected")
 
     assert (lost["connection"], lost["cause"]) == ("cache", "reset")
     assert back["status"] == "connected"
-    assert reader.ids == sorted(reader.ids, key=lambda id: int(id.partition("-")[2]))
+    assert reader.ids == sorted(reader.ids, key=lambda told: int(told.partition("-")[2]))
 
 
 @real

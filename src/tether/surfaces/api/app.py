@@ -38,6 +38,28 @@ _TAGS = [
 ]
 
 
+_FRAME: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "Where to resume."},
+        "event": {
+            "type": "string",
+            "enum": ["message", "missed"],
+            "default": "message",
+            "description": "`message` is not written out.",
+        },
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {
+                "anyOf": [{"$ref": "#/components/schemas/Event"}, {"$ref": "#/components/schemas/Missed"}]
+            },
+        },
+        "retry": {"type": "integer"},
+    },
+}
+
+
 def create_app(
     supervised: Supervisor | ReconnectManager,
     *,
@@ -127,6 +149,8 @@ def _describe(app: FastAPI) -> None:
         # a name cannot be invalid.
         if schemas.pop("HTTPValidationError", None) is not None:
             del schemas["ValidationError"]
+        answer = schema["paths"][routes.EVENTS]["get"]["responses"]["200"]
+        answer["content"] = {"text/event-stream": {"itemSchema": _FRAME}}  # as OpenAPI 3.2 has it
         for operations in schema["paths"].values():
             for operation in operations.values():
                 _drop_foreign_422(operation["responses"])

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from tether.core.cause import Code, Phase
 from tether.core.events import Kind
 from tether.core.lifecycle import Status
+from tether.surfaces.api.encoding import encode
 from tether.surfaces.supervisor import Member, Supervisor
 
 Seconds = Annotated[str, Field(pattern=r"^\d+(\.\d{1,3})?s$", examples=["3600s", "1.5s"])]
@@ -105,26 +106,28 @@ def described() -> dict[str, Any]:
     return defined
 
 
-def connections(supervisor: Supervisor) -> dict[str, Any]:
-    """Return a filled ``Connections``, as plain values."""
-    return {"connections": {member.name: connection(supervisor, member) for member in supervisor.members()}}
+def connections(supervisor: Supervisor) -> bytes:
+    """Return a filled ``Connections``, encoded.
+
+    One after the other: with 500, all of their values at once would have the garbage collector go through the whole
+    process, and the loop stand still for that.
+    """
+    members = (
+        encode(member.name) + b":" + encode(connection(supervisor, member)) for member in supervisor.members()
+    )
+    return b'{"connections":{' + b",".join(members) + b"}}"
 
 
 def connection(supervisor: Supervisor, member: Member) -> dict[str, Any]:
     """Return a filled ``Connection``, as plain values."""
     stats = supervisor.stats(member)
-    shown = {
-        "id": member.name,
-        "type": member.type,
-        "url": member.url,
-        "required": member.required,
-        "depends_on": list(member.depends_on),
-        "problem": supervisor.problem(member.name) or None,
-    }
+    problem = supervisor.problem(member.name) or None
     if stats is None:
-        return shown | _NEVER_MADE
+        return _identity(member) | _NEVER_MADE | {"problem": problem}
     cause = None if stats.status is Status.CONNECTED else stats.cause
-    return shown | {
+    latency, next_attempt = stats.last_reconnect_latency, stats.next_attempt_in
+    return {
+        **_identity(member),
         "status": stats.status.value,
         "paused": stats.paused,
         "degraded": stats.degraded,
@@ -134,16 +137,25 @@ def connection(supervisor: Supervisor, member: Member) -> dict[str, Any]:
         "consecutive_failures": stats.retry_count,
         "total_uptime": decimal(stats.uptime),
         "session_uptime": decimal(stats.session_uptime),
-        "last_reconnect_latency": None
-        if stats.last_reconnect_latency is None
-        else decimal(stats.last_reconnect_latency),
+        "last_reconnect_latency": None if latency is None else decimal(latency),
         "losses": stats.losses,
         "generation": stats.generation,
         "cause": None if cause is None else cause.code.value,
         "cause_label": None if cause is None else cause.label(),
         "phase": None if cause is None else cause.phase.value,
         "last_error": stats.last_error or None,
-        "next_attempt_in": None if stats.next_attempt_in is None else decimal(stats.next_attempt_in),
+        "next_attempt_in": None if next_attempt is None else decimal(next_attempt),
+        "problem": problem,
+    }
+
+
+def _identity(member: Member) -> dict[str, Any]:
+    return {
+        "id": member.name,
+        "type": member.type,
+        "url": member.url,
+        "required": member.required,
+        "depends_on": list(member.depends_on),
     }
 
 

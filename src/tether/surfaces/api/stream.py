@@ -98,7 +98,7 @@ class EventStream(Response):
             is_new = await self._feed.news(self._position, silent_since + self._keep_alive - loop.time())
             chunk = self._feed.take(self._position) if is_new else b""
             # What happens to others may leave a reader with a filter in silence: the clock decides, not the news.
-            if not chunk and self._feed.is_open and loop.time() >= silent_since + self._keep_alive:
+            if not chunk and loop.time() >= silent_since + self._keep_alive:
                 chunk = self._feed.keep_alive(self._position)
             if chunk:
                 await self._write(send, chunk)
