@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import itertools
 import logging
 import sys
@@ -66,6 +67,8 @@ async def serve() -> None:
     await server.bind()
     app = create_app(supervisor, abort=server.abort)
     await server.start(app)
+    gc.collect()
+    gc.freeze()  # as the daemon does
     happening = asyncio.create_task(happen(supervisor))
     tell(url=server.url)
     try:

@@ -101,7 +101,8 @@ def imports(tree: ast.AST, module: str, *, is_package: bool = False, types_too: 
                     : None if is_package and node.level == 1 else -node.level + is_package
                 ]
                 base = ".".join([*above, *([base] if base else [])])
-            found |= {f"{base}.{alias.name}" for alias in node.names} | {base}
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= names if names <= set(SOURCES) else names | {base}  # submodules need nothing of their package
     return found
 
 

@@ -109,7 +109,10 @@ class TestAsDict:
             "elapsed": 20.0,
             "detail": {"channels": ["a", "b"], "dropped": 1},
         }
-        assert set(shown) == {field.name for field in fields(ReconnectEvent)} - {"error"} | {"phase", "cause_detail"}
+        assert set(shown) == {field.name for field in fields(ReconnectEvent)} - {"error"} | {
+            "phase",
+            "cause_detail",
+        }
 
     def test_without_a_cause_it_says_so(self) -> None:
         shown = event(cause=None).as_dict()

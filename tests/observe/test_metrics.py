@@ -71,7 +71,7 @@ class Made:
 
 def figures(**changes: Any) -> Stats:
     """Return the figures of a connection that has been up for a minute and was never lost, but for ``changes``."""
-    blank: dict[str, Any] = dict.fromkeys(Stats.__dataclass_fields__, 0)
+    blank: dict[str, Any] = dict.fromkeys(Stats._fields, 0)
     blank |= {"type": "redis", "status": Status.CONNECTED, "session_uptime": 60.0, "reconnect_failures": {}}
     blank |= {"paused": False, "degraded": False, "flapping": False, "last_reconnect": None, "latencies": ()}
     return Stats(**{**blank, **changes})

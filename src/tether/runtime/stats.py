@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tether.core.cause import Cause, Code
 from tether.core.events import Kind
@@ -14,9 +13,10 @@ from tether.core.lifecycle import Status
 from tether.observe.tally import Tally
 from tether.runtime.engine import Engine
 
+_NONE: Mapping[Code, int] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+
+class Stats(NamedTuple):
     """Figures of one connection since it was made. Durations in seconds.
 
     Attributes:
@@ -109,7 +109,7 @@ def stats_of(engine: Engine[Any], tally: Tally, dropped: int) -> Stats:
         last_reconnect_latency=tally.last_latency,
         reconnect_attempts=tally.reconnect_attempts,
         reconnects=tally.reconnects,
-        reconnect_failures=MappingProxyType(dict(tally.failures)),
+        reconnect_failures=MappingProxyType(dict(tally.failures)) if tally.failures else _NONE,
         latencies=tally.latencies,
         latency_sum=tally.latency_sum,
         next_attempt_in=None if link.due_at is None else max(0.0, link.due_at - now),

@@ -19,6 +19,7 @@ def connection(name: str, status: str = "connected", **changes: Any) -> dict[str
         "degraded": False,
         "flapping": False,
         "session_uptime": "90s",
+        "down_for": None,
         "consecutive_failures": 0,
         "next_attempt_in": None,
         "cause": None,
@@ -35,6 +36,7 @@ DOWN = connection(
     cause_label="connection refused",
     consecutive_failures=3,
     next_attempt_in="2.5s",
+    down_for="200.25s",
 )
 
 
@@ -72,7 +74,7 @@ def test_what_needs_attention_comes_first() -> None:
     ) == [
         "name state for to tries next why",
         "dead ✕ failed redis://h:6379/0 auth (x)",
-        "orders ◐ reconnecting redis://h:6379/0 3 2.5s refused (connection refused)",
+        "orders ◐ reconnecting 3m20s redis://h:6379/0 3 2.5s refused (connection refused)",
         "apple ● connected 1m30s redis://h:6379/0",
         "zebra ● connected 1m30s redis://h:6379/0",
     ]

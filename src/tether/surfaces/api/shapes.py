@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -45,6 +46,9 @@ class Connection(BaseModel):
         description="How far the failed attempt had come: dns, tcp, tls, auth, restore, ready."
     )
     last_error: str | None = Field(description="What ended the last connection or attempt; without secrets.")
+    down_for: Seconds | None = Field(
+        description="How long the present outage, or first start, has lasted; null while connected or stopped."
+    )
     next_attempt_in: Seconds | None = Field(description="Null when none is due.")
     problem: str | None = Field(description="Why it could not be started at all.")
 
@@ -66,6 +70,7 @@ class Event(BaseModel):
     generation: int = Field(ge=0, description="Number of the dial that it came from.")
     retry_count: int = Field(ge=0, description="Failed attempts in a row.")
     cause: Code | None
+    cause_detail: str = Field(description="The same more exactly, such as `reset_by_peer`; empty as a rule.")
     phase: Phase | None
     message: str = Field(description="One line about the error; without secrets.")
     endpoint: str
@@ -144,6 +149,7 @@ def connection(supervisor: Supervisor, member: Member) -> dict[str, Any]:
         "cause_label": None if cause is None else cause.label(),
         "phase": None if cause is None else cause.phase.value,
         "last_error": stats.last_error or None,
+        "down_for": None if stats.down_for is None else decimal(stats.down_for),
         "next_attempt_in": None if next_attempt is None else decimal(next_attempt),
         "problem": problem,
     }
@@ -176,6 +182,7 @@ _NEVER_MADE: dict[str, Any] = {
     "cause_label": None,
     "phase": None,
     "last_error": None,
+    "down_for": None,
     "next_attempt_in": None,
 }
 
@@ -185,6 +192,7 @@ def decimal(seconds: float) -> str:
     return f"{max(0.0, seconds):.3f}".rstrip("0").rstrip(".") + "s"
 
 
+@lru_cache(maxsize=4096)  # a connection's time changes only when it comes back
 def utc(moment: datetime | None) -> str | None:
     """Return a time as RFC 3339 with ``Z``, to the millisecond."""
     if moment is None:

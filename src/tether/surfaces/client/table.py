@@ -66,14 +66,14 @@ def _by_attention(connection: Connection) -> tuple[int, str]:
 def _row(c: Connection) -> list[Text | str]:
     mark, colour = ("⏸", "blue") if c["paused"] else _LOOKS[Status(c["status"])]
     up = c["status"] == Status.CONNECTED
-    waiting = None if c["next_attempt_in"] is None else compact(float(c["next_attempt_in"].rstrip("s")))
+    since = c["session_uptime"] if up else c["down_for"]
     return [
         Text(c["id"], style="bold"),
         Text(f"{mark} {_state(c)}", style=colour),
-        compact(float(c["session_uptime"].rstrip("s"))) if up else "",
+        _short(since),
         Text(c["url"], style="dim"),
         str(c["consecutive_failures"] or ""),
-        waiting or "",
+        _short(c["next_attempt_in"]),
         Text(_why(c), style="" if up else colour),
     ]
 
@@ -94,5 +94,10 @@ def _why(c: Connection) -> str:
 def _next(c: Connection) -> str:
     why = _why(c) or "no cause yet"
     if c["next_attempt_in"] is not None:
-        return f"{why}; next attempt in {compact(float(c['next_attempt_in'].rstrip('s')))}"
+        return f"{why}; next attempt in {_short(c['next_attempt_in'])}"
     return why
+
+
+def _short(duration: str | None) -> str:
+    """Return a duration of the API as people read it, or ''."""
+    return "" if duration is None else compact(float(duration.rstrip("s")))
