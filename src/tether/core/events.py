@@ -46,6 +46,8 @@ class Kind(StrEnum):
     """A second detector's report of a loss that is known already, or a late error of an old generation."""
     STALLED = "stalled"
     """The process's own event loop was late; a verdict about the peer was held back."""
+    HOST_RESUMED = "host_resumed"
+    """The host was asleep (``elapsed`` seconds); what this connection is worth is found out at once."""
     GAP = "gap"
     """Messages may have been missed while the connection was down."""
     DROPPED = "dropped"
@@ -71,7 +73,7 @@ class ReconnectEvent:
         endpoint: where, without secrets.
         delay: seconds until the next attempt (``retry_scheduled``), else ``None``.
         elapsed: seconds that it took: down time so far (``retry_scheduled``) or in all (``connected``,
-            ``reconnected``), up time (``lost``), lateness (``stalled``).
+            ``reconnected``), up time (``lost``), lateness (``stalled``), time asleep (``host_resumed``).
         detail: more, by kind; plain values only. ``docs/reference/events.md`` lists the keys.
     """
 

@@ -67,6 +67,12 @@ class EventStream:
                     self._waiters.remove(waiter)
         return self._queue.popleft()
 
+    def abandon(self) -> object:
+        """End, without waking anybody: those who wait are another process's. Return them."""
+        self._ended = True
+        left, self._waiters = self._waiters, []
+        return left
+
     async def aclose(self) -> None:
         """Stop listening. Idempotent."""
         self._queue.clear()
@@ -91,6 +97,11 @@ class Bus:
                 logger.exception("a subscriber of events failed")
         for stream in self.streams:
             stream.push(event)
+
+    def abandon_streams(self) -> object:
+        """Forget the streams of another process; return what waits on them."""
+        streams, self.streams = self.streams, []
+        return [stream.abandon() for stream in streams]
 
     def end_streams(self) -> None:
         """End every stream: the connection was stopped."""

@@ -106,6 +106,13 @@ class Mailbox:
         self._task = None
         self._drops.flush()
 
+    def abandon(self) -> object:
+        """Forget, untouched, what is another process's; return it."""
+        left = (self._task, tuple(self._queue), self._drops.abandon())
+        self._queue.clear()
+        self._task, self.is_stopping = None, False
+        return left
+
     def drop_waiting(self) -> None:
         """Drop, and count, what waits behind the call under way; tell all drops that were not told yet."""
         count = len(self._queue)

@@ -11,7 +11,7 @@ import asyncio
 from asyncio import current_task
 from collections.abc import Awaitable, Callable
 from types import CoroutineType, TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tether.core import signals as sig
 from tether.core.cause import Cause, Code
@@ -85,7 +85,7 @@ async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] 
         if failure is error:
             raise
         raise failure from error
-    if calls.pop(task) is not None:  # the connection was lost, but the operation ended well all the same
+    if calls.pop(task, None) is not None:  # the connection was lost, but the operation ended well all the same
         await _absorb(task, cancelled_before)
     done: T = result
     return done
@@ -129,10 +129,10 @@ async def _repeat(
             if engine.connector.driver_retries or engine.link.generation == failed_on:
                 raise
             failed_on = engine.link.generation
-        await _wait_until_good(engine, wait)
+        await wait_until_good(engine, wait)
 
 
-async def _wait_until_good(engine: Engine[Any], limit: float | None) -> None:
+async def wait_until_good(engine: Engine[Any], limit: float | None) -> None:
     """Wait for a connection that has proved itself after the loss of a call."""
     try:
         async with asyncio.timeout(limit):
@@ -177,13 +177,36 @@ async def _settle(
         await _absorb(task, cancelled_before)
     if not isinstance(error, Exception):
         return error
+    found = finding(engine, error, generation, cut)
+    if found is None:
+        return error
+    report(engine, error, found.report_as)
+    return found.failure or error
+
+
+class Finding(NamedTuple):
+    """What an error of a call says of the connection.
+
+    Attributes:
+        report_as: the generation to report it with: with one it tears down, without it asks for a probe.
+        failure: what the caller gets in its place, if not the error itself.
+    """
+
+    report_as: int | None
+    failure: IndeterminateError | None
+
+
+def finding(
+    engine: Engine[Any], error: Exception, generation: int, cut: Cause | None = None
+) -> Finding | None:
+    """Return what an error of a call that began in ``generation`` says; ``None`` when it is not a loss."""
     cause = engine.find_cause(error)
     if cause is None:
-        return error
+        return None
     proof = not (cause.code in _SAYS_NOTHING_YET and not _has_errno(error))
-    report(engine, error, generation if proof and engine.connector.client is None else None)
     lost = cut is not None or engine.link.generation != generation or not engine.up
-    return _indeterminate(engine, cut or cause, error) if proof or lost else error
+    failure = _indeterminate(engine, cut or cause, error) if proof or lost else None
+    return Finding(generation if proof and engine.connector.client is None else None, failure)
 
 
 def _has_errno(error: BaseException) -> bool:
@@ -241,7 +264,7 @@ class Guard(Generic[C]):
         if task is None:
             return
         if error is None:
-            if self._engine.calls.pop(task) is not None:
+            if self._engine.calls.pop(task, None) is not None:
                 await _absorb(task, self._cancelled_before)
             return
         failure = await _settle(self._engine, task, self._generation, self._cancelled_before, error)

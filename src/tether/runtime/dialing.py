@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tether.core.cause import Phase
 from tether.ports import Attempt
+from tether.runtime.fork import remember_socket
 
 STAGGER = 0.25
 """Seconds between the starts of two addresses ('Connection Attempt Delay', RFC 8305, section 8)."""
@@ -143,6 +144,7 @@ def _close_late(task: asyncio.Task[socket.socket]) -> None:
 
 async def _connect(address: Address) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
+    remember_socket(sock)
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)

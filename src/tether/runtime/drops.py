@@ -56,6 +56,11 @@ class Drops:
         if self._untold:
             self._tell_now()
 
+    def abandon(self) -> object:
+        """Forget, untold and untouched, what another process has held back; return it."""
+        left, self._timer, self._untold = self._timer, None, 0
+        return left
+
     def _tell_rest(self) -> None:
         """Tell what there is and hold back what comes; when there is nothing, the flood is over."""
         self._timer = None

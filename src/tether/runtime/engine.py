@@ -22,8 +22,9 @@ from tether.core.link import Fact, Link
 from tether.core.machine import step
 from tether.core.redact import describe
 from tether.core.schedule import Plan
-from tether.errors import NotConnected
+from tether.errors import NotConnected, UsageError
 from tether.ports import Connector, H
+from tether.runtime import host_watch
 from tether.runtime.attempt import Credentials, Dialing
 from tether.runtime.bounded import Bounded
 from tether.runtime.options import Watch
@@ -36,6 +37,9 @@ CLOSE_TIMEOUT = 0.2
 
 UNWIND_TIMEOUT = 0.3
 """Seconds that ``stop()`` gives cancelled work to unwind."""
+
+_OF_THE_LOOP = ("loop", "handle", "client", "watcher", "_dialing", "_timer", "_restoring", "_closing")
+"""What an engine has that belongs to the loop in which it was started."""
 
 _ENDS_ATTEMPT = {
     Kind.CONNECTED: True,
@@ -64,9 +68,11 @@ class Engine(Generic[H]):
         attempt_ended_for: those who wait for the end of an attempt: whether it connected.
         connected_for: those who wait for a connection.
         calls: tasks with a call under way, and why it was cut, if it was.
+        is_inherited: whether it was started in the process that this one was forked from.
     """
 
     __slots__ = (
+        "__weakref__",
         "_closing",
         "_credentials",
         "_dialing",
@@ -84,6 +90,7 @@ class Engine(Generic[H]):
         "connected_for",
         "connector",
         "handle",
+        "is_inherited",
         "last_error",
         "link",
         "loop",
@@ -113,6 +120,7 @@ class Engine(Generic[H]):
         self.link = Link()
         self.last_error: BaseException | None = None
         self.uptime = 0.0
+        self.is_inherited = False
         self.calls: dict[asyncio.Task[Any], Cause | None] = {}
         self.attempt_ended_for: Waiters[bool] = Waiters()
         self.connected_for: Waiters[None] = Waiters()
@@ -296,6 +304,21 @@ class Engine(Generic[H]):
         """Report that our own loop was late, and that a verdict was held back for it."""
         self.tell(Kind.STALLED, elapsed=late)
 
+    # -- what happens to the host -------------------------------------------------------------------------------------
+
+    def network_changed(self) -> None:
+        """There is a new way out: probe at once, or dial at once instead of sleeping on."""
+        self.feed(sig.NetworkChanged())
+
+    def uplink_lost(self) -> None:
+        """A way out is gone: find out whether it was ours. Dialing would be of no use."""
+        self.watcher.probe_now()
+
+    def host_resumed(self, gap: float) -> None:
+        """The host has slept for ``gap`` seconds: the peer may have given us up, and a sleep of ours is long over."""
+        self.tell(Kind.HOST_RESUMED, elapsed=gap)
+        self.feed(sig.NetworkChanged())
+
     # -- causes and events --------------------------------------------------------------------------------------------
 
     def find_cause(self, error: BaseException, phase: Phase = Phase.READY) -> Cause | None:
@@ -312,6 +335,10 @@ class Engine(Generic[H]):
         self._publish(self._event(fact))
         if fact.kind in _ENDS_ATTEMPT:
             self.attempt_ended_for.resolve(_ENDS_ATTEMPT[fact.kind])
+        if fact.kind is Kind.STARTED:
+            host_watch.join(self.loop, self)
+        elif fact.kind is Kind.STOPPED:
+            host_watch.leave(self.loop, self)
         if fact.kind in {Kind.CONNECTED, Kind.RECONNECTED}:
             self.connected_for.resolve(None)
         elif fact.kind in {Kind.GAVE_UP, Kind.STOPPED}:
@@ -344,8 +371,10 @@ class Engine(Generic[H]):
             **({"detail": fact.detail} if fact.detail else {}),
         )
 
-    def not_connected(self) -> NotConnected:
+    def not_connected(self) -> NotConnected | UsageError:
         """Return the error for a call that will not wait: what is wrong, and what happens next."""
+        if self.is_inherited:
+            return self.not_started_here()
         link = self.link
         text = f"{self.name} is {'paused' if link.paused else link.status.value}"
         if link.cause is not None:
@@ -359,6 +388,12 @@ class Engine(Generic[H]):
         error = NotConnected(text)
         error.__cause__ = link.cause.error if link.cause is not None else None
         return error
+
+    def not_started_here(self) -> UsageError:
+        """Return the error for what is not started, or was not started by this process."""
+        if self.is_inherited:
+            return UsageError(f"{self.name} was started in another process; call start() here")
+        return UsageError(f"{self.name} is not started; call start() first")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -376,8 +411,19 @@ class Engine(Generic[H]):
         """Drop what belongs to a loop that ended without ``stop()``: nothing there can be waited for any more."""
         if self.handle is not None:
             self.abort(self.handle)
+        host_watch.leave(self.loop, self)
         self.link = step(self.link, sig.Stop(), self.now(), self.plan, self.rand).link
         self.forget()
+
+    def leave_to_parent(self) -> object:
+        """In a forked child: forget what belongs to the parent's loop. See ``tether.runtime.fork.Forked``."""
+        left: list[object] = [getattr(self, name) for name in _OF_THE_LOOP]
+        left += [dict(self.calls), list(self._inbox), list(self._leftovers)]
+        left += [self.attempt_ended_for.abandon(), self.connected_for.abandon()]
+        self.is_inherited = self.is_inherited or self.link.status is not Status.DISCONNECTED
+        self.link = step(self.link, sig.Stop(), self.now(), self.plan, self.rand).link
+        self.forget()
+        return left
 
     def credential_changed(self) -> None:
         """Someone says that there is a new credential: ask for it, and try a refused login again."""

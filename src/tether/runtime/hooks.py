@@ -63,6 +63,10 @@ class Hooks:
         """Return all of them."""
         return [box for boxes in (self._by_kind or {}).values() for box in boxes]
 
+    def abandon(self) -> object:
+        """Forget what waits in another process; return it."""
+        return [box.abandon() for box in self.mailboxes()]
+
     def forget(self) -> None:
         """Drop what waits: the loop is gone."""
         for box in self.mailboxes():

@@ -29,6 +29,7 @@ from tether.runtime.bus import Bus, EventStream
 from tether.runtime.callbacks import finish
 from tether.runtime.classify import all_rules
 from tether.runtime.engine import Engine
+from tether.runtime.fork import remember
 from tether.runtime.hooks import Hooks
 from tether.runtime.options import Watch, check_callable, check_count, safe_backoff
 from tether.runtime.reports import EngineReports
@@ -129,6 +130,7 @@ class Reconnector(Generic[C]):
         self._reports = EngineReports(self._engine)
         self._hooks = Hooks(watch.callback_timeout, self._reports)
         self._bus.subscribers = (self._tally, LogLines(logger), history.append, self._hooks, *subscribers)
+        remember(self)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Reconnector(Generic[C]):
     def client(self) -> C:
         """The client to call. Your own client is always there; without one, this raises ``NotConnected`` while down."""
         own = self._engine.connector.client
-        if own is None and not self._engine.up:
+        if (own is None or self._engine.is_inherited) and not self._engine.up:
             raise self._engine.not_connected()
         client: C = self._engine.client if own is None else own
         return client
@@ -217,7 +219,7 @@ class Reconnector(Generic[C]):
         engine = self._engine
         if engine.link.status is not Status.DISCONNECTED:
             self._take_over(asyncio.get_running_loop())
-        engine.loop = asyncio.get_running_loop()
+        engine.loop, engine.is_inherited = asyncio.get_running_loop(), False
         engine.feed(sig.Start())
         connected = await engine.attempt_ended_for.add()
         if require_initial and not connected:
@@ -237,12 +239,21 @@ class Reconnector(Generic[C]):
         self._hooks.forget()
         self._bus.end_streams()
 
+    def leave_to_parent(self) -> object:
+        """In a forked child: let go of the parent's connection. See ``tether.runtime.fork.Forked``."""
+        return self._engine.leave_to_parent(), self._hooks.abandon(), self._bus.abandon_streams()
+
     async def stop(self) -> None:
         """End it, quickly, in every state. Idempotent; legal inside callbacks.
 
         After this there is no task, socket or timer left, and nothing dials until ``start()``.
+
+        Raises:
+            UsageError: it was started in another process, that this one was forked from, and not here.
         """
         engine = self._engine
+        if engine.is_inherited:
+            raise engine.not_started_here()
         if engine.loop is None:
             return
         if engine.loop.is_closed():
@@ -320,7 +331,7 @@ class Reconnector(Generic[C]):
     def network_changed(self) -> None:
         """The uplink changed or came back: probe at once, or dial at once instead of sleeping on."""
         self._check_loop()
-        self._engine.feed(sig.NetworkChanged())
+        self._engine.network_changed()
 
     def credential_changed(self) -> None:
         """There is a new credential: try a refused login again at once."""
@@ -420,7 +431,7 @@ class Reconnector(Generic[C]):
     def _check_loop(self) -> None:
         loop = self._engine.loop
         if loop is None:
-            raise UsageError(f"{self.name} is not started; call start() first")
+            raise self._engine.not_started_here()
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:

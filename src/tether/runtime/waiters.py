@@ -41,6 +41,11 @@ class Waiters(Generic[T]):
         for future in self._take():
             future.set_exception(error())
 
+    def abandon(self) -> object:
+        """Return them as they are, and forget them: they are another process's."""
+        futures, self._futures = self._futures, []
+        return futures
+
     def clear(self) -> None:
         """Forget them: their loop is gone."""
         self._futures.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 from tether.core.cause import Phase
 from tether.ports import Attempt
 from tether.runtime.dialing import open_stream
+from tether.storage.redis.inherited import leave_connections
 
 CLOSE_TIMEOUT = 0.5
 """Seconds that redis-py may take to close this connection after a refused login."""
@@ -37,6 +39,9 @@ _NOT_OURS = {
     "retry_on_timeout",
 }
 """Settings of a pool's connections that must not reach ours: retries, and the plumbing of other pools."""
+
+_OF_THE_BLOCKING_KIND = {"parser_class", "redis_connect_func"}
+"""Settings of a blocking pool's connections that an asyncio connection would take, and could not use."""
 
 _MESSAGES = {b"message", b"pmessage"}
 
@@ -75,6 +80,30 @@ def _own_class(base: Any) -> Any:
                     self.stream_writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     return OwnConnection
+
+
+def own_class_of(pool: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the asyncio class for a connection like those of ``pool``, and the settings of ``pool`` that it takes.
+
+    A blocking pool is looked after on an asyncio connection, too: a blocked thread could not be cancelled.
+    """
+    base, kwargs = pool.connection_class, pool.connection_kwargs
+    if "asyncio" in base.__module__ or not base.__module__.startswith("redis."):
+        return base, kwargs
+    from redis.asyncio import connection
+
+    twin = next(
+        getattr(connection, one.__name__) for one in base.__mro__ if hasattr(connection, one.__name__)
+    )
+    known = {
+        name
+        for one in twin.__mro__
+        if one is not object
+        for name in inspect.signature(one.__init__).parameters
+    }
+    return twin, {
+        key: value for key, value in kwargs.items() if key in known and key not in _OF_THE_BLOCKING_KIND
+    }
 
 
 def own_settings(kwargs: dict[str, Any], credential: Any) -> dict[str, Any]:
@@ -205,6 +234,13 @@ class Session:
         self._connection.drop()
         self._reader.cancel()
         self._end(None)
+
+    def leave_to_parent(self) -> object:
+        """In a forked child: let go of the socket. See ``tether.runtime.fork.Forked``."""
+        self._closed = True
+        left = self._connection.stream_writer
+        self._connection.stream_writer = None  # dropping it must not reach the parent's loop
+        return left, leave_connections([self._connection])
 
     async def close(self) -> None:
         """Say QUIT, and close."""

@@ -11,8 +11,10 @@ from tether.core.cause import Cause, Code, Phase, Verdict
 from tether.core.redact import redact
 from tether.errors import ConfigError, MissingDriver, UsageError
 from tether.ports import Attempt, Connector
+from tether.runtime.blocking import call_on_thread
 from tether.runtime.classify import network_rule, through_chain
-from tether.storage.redis.connection import Session, open_session, own_settings
+from tether.storage.redis.connection import Session, open_session, own_class_of, own_settings
+from tether.storage.redis.inherited import leave_pool
 from tether.storage.redis.subscriptions import Key, Registry
 
 POOL_TIMEOUT = 1.0
@@ -76,7 +78,9 @@ class RedisConnector(Connector[Session]):
     def __init__(self, client: Any) -> None:
         self.client = client
         self._pool = client.connection_pool
-        kwargs = self._pool.connection_kwargs
+        self._is_blocking = is_blocking(client)
+        self._class, own = own_class_of(self._pool)
+        kwargs = self._kwargs = own
         self.endpoint = endpoint_of(kwargs)
         self.driver_retries = _retries(kwargs) != 0
         self.credential = _own_credential(kwargs)
@@ -112,10 +116,8 @@ class RedisConnector(Connector[Session]):
         """Connect and log in on a connection of tether's own."""
         if attempt.credential is not None:
             self.current_credential = attempt.credential
-        settings = own_settings(self._pool.connection_kwargs, attempt.credential)
-        self._session = await open_session(
-            self._pool.connection_class, settings, attempt, self.subscriptions.deliver
-        )
+        settings = own_settings(self._kwargs, attempt.credential)
+        self._session = await open_session(self._class, settings, attempt, self.subscriptions.deliver)
         return self._session
 
     async def restore(self, handle: Session) -> Sequence[str]:
@@ -172,6 +174,11 @@ class RedisConnector(Connector[Session]):
 
     async def _retire_pool(self) -> None:
         """Have no connection of before the loss handed out again: idle ones close, busy ones when they are released."""
+        if self._is_blocking:  # its locks are held by other threads, and not for long
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POOL_TIMEOUT):
+                    await call_on_thread(_retire, self._pool)
+            return
         await self._pool.update_active_connections_for_reconnect()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(POOL_TIMEOUT):
@@ -196,11 +203,35 @@ class RedisConnector(Connector[Session]):
             await asyncio.wait({self._retiring}, timeout=POOL_TIMEOUT)
         self._retiring = None
 
+    def leave_to_parent(self) -> object:
+        """In a forked child: let go of the parent's connections, the pool's too. See ``tether.runtime.fork.Forked``."""
+        left: list[object] = [
+            self._session,
+            self._retiring,
+            None if self._is_blocking else leave_pool(self.client),
+        ]
+        if self._session is not None:
+            left.append(self._session.leave_to_parent())
+        self._session = self._retiring = None
+        return left
+
     async def close(self, handle: Session) -> None:
         """QUIT, then drop it."""
         if self._session is handle:
             self._session = None
         await handle.close()
+
+
+def _retire(pool: Any) -> None:
+    pool.update_active_connections_for_reconnect()
+    with contextlib.suppress(Exception):
+        pool.disconnect(inuse_connections=False)
+
+
+def is_blocking(client: Any) -> bool:
+    """Whether ``client`` is redis-py's blocking one."""
+    module: str = type(client.connection_pool).__module__
+    return module.startswith("redis.") and "asyncio" not in module
 
 
 def endpoint_of(kwargs: dict[str, Any]) -> str:
@@ -226,25 +257,28 @@ def _retries(kwargs: dict[str, Any]) -> int:
     return 1 if kwargs.get("retry_on_error") or kwargs.get("retry_on_timeout") else 0
 
 
-def build_client(options: Any) -> Any:
+def build_client(options: Any, *, blocking: bool = False) -> Any:
     """Make a client from a URL or redis-py's keyword arguments; it does not retry by itself, for tether does.
 
     Args:
         options: ``redis://…``, ``rediss://…``, ``unix://…``, or a mapping.
+        blocking: a ``redis.Redis`` instead of a ``redis.asyncio.Redis``.
 
     Raises:
         ConfigError: the URL or an option cannot work.
         MissingDriver: redis-py is not installed.
     """
     aio = import_redis()
+    import redis
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
 
-    extra: dict[str, Any] = {"retry": aio.retry.Retry(NoBackoff(), 0)}
+    library: Any = redis if blocking else aio
+    extra: dict[str, Any] = {"retry": library.retry.Retry(NoBackoff(), 0)}
     try:
         if isinstance(options, str):
-            return aio.Redis.from_url(options, **extra)
-        return aio.Redis(**{**extra, **options})
+            return library.Redis.from_url(options, **extra)
+        return library.Redis(**{**extra, **options})
     except (ValueError, TypeError, RedisError) as error:
         if isinstance(options, str):
             shown, mend = redact(options), "write redis://[user:password@]host:port/db"

@@ -14,6 +14,7 @@ from tether.core.duration import Duration
 from tether.core.events import Kind, ReconnectEvent
 from tether.errors import ConfigError
 from tether.ports import Subscriber
+from tether.runtime.blocking import call_on_thread
 from tether.runtime.callbacks import finish
 from tether.runtime.options import check_arguments, check_callable
 from tether.runtime.reconnector import CALLBACK_GRACE, DEFAULT_INTERVAL, Reconnector
@@ -44,6 +45,8 @@ class RedisReconnector(Reconnector[Any]):
         MissingDriver: redis-py is not installed.
     """
 
+    _blocking = False
+
     def __init__(
         self,
         client: Any = None,
@@ -68,12 +71,12 @@ class RedisReconnector(Reconnector[Any]):
     ) -> None:
         self._built: Any = None
         if client is None:
-            client = self._built = _build(options)
+            client = self._built = _build(options, blocking=self._blocking)
         elif options is not None:
             raise ConfigError(
                 "options: give a client or options, not both; the client has its settings already"
             )
-        _check_client(client)
+        _check_client(client, blocking=self._blocking)
         self._redis = RedisConnector(client)
         if self._built is not None and credentials is not None:
             self._redis.share_credential()
@@ -103,9 +106,17 @@ class RedisReconnector(Reconnector[Any]):
         if self._built is not None:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await self._built.connection_pool.disconnect()
+                    if self._blocking:
+                        await call_on_thread(self._built.connection_pool.disconnect)
+                    else:
+                        await self._built.connection_pool.disconnect()
             except Exception:  # noqa: BLE001 - the sockets are gone or going; nothing is lost by it
                 self._engine.watch.logger.debug("%s: closing its pool took too long", self.name)
+
+    def leave_to_parent(self) -> object:
+        """In a forked child: let go of the parent's connections, your client's too."""
+        left = [super().leave_to_parent(), self._redis.leave_to_parent()]
+        return left + [box.abandon() for box in self._redis.subscriptions.mailboxes()]
 
     async def _wind_down(self) -> None:
         await super()._wind_down()
@@ -159,14 +170,21 @@ class RedisReconnector(Reconnector[Any]):
         self._engine.tell(Kind.GAP, elapsed=elapsed, channels=names)
 
 
-def _build(options: str | Mapping[str, Any] | None) -> Any:
+class BlockingRedisReconnector(RedisReconnector):
+    """The same for a blocking ``redis.Redis``: what is behind ``tether.sync.RedisReconnector``."""
+
+    _blocking = True
+
+
+def _build(options: str | Mapping[str, Any] | None, *, blocking: bool) -> Any:
     if options is None:
-        raise ConfigError("client: give a redis.asyncio.Redis, or options such as 'redis://localhost:6379/0'")
+        kind = "redis.Redis" if blocking else "redis.asyncio.Redis"
+        raise ConfigError(f"client: give a {kind}, or options such as 'redis://localhost:6379/0'")
     if not _is_settings(options):
         raise ConfigError(
             f"options: {type(options).__name__} is neither a URL nor a mapping of redis-py's arguments"
         )
-    return build_client(options)
+    return build_client(options, blocking=blocking)
 
 
 def _is_name(channel: object) -> bool:
@@ -177,12 +195,16 @@ def _is_settings(options: object) -> bool:
     return isinstance(options, (str, Mapping))
 
 
-def _check_client(client: Any) -> None:
+def _check_client(client: Any, *, blocking: bool) -> None:
     module = type(client).__module__
     pool = getattr(client, "connection_pool", None)
-    if module.startswith("redis.") and "asyncio" not in module:
+    if not blocking and module.startswith("redis.") and "asyncio" not in module:
         raise ConfigError(
-            "client: this is a blocking redis client; pass a redis.asyncio.Redis made from the same URL"
+            "client: this is a blocking redis client; use tether.sync.RedisReconnector, or pass a redis.asyncio.Redis"
+        )
+    if blocking and "asyncio" in module:
+        raise ConfigError(
+            "client: this is an asyncio client; use tether.storage.RedisReconnector, or pass a redis.Redis"
         )
     if "Cluster" in type(client).__name__ or "Sentinel" in type(pool).__name__:
         raise ConfigError(
