@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from tether.core.cause import Code
 from tether.core.duration import compact
 from tether.core.events import Kind, ReconnectEvent
 
@@ -81,7 +82,11 @@ class LogLines:
 
     def _lost(self, event: ReconnectEvent) -> None:
         self._forget_outage()
-        self._log(logging.WARNING, event, f"lost after {compact(event.elapsed or 0)} up, {_why(event)}")
+        up = compact(event.elapsed or 0)
+        if event.cause is not None and event.cause.code is Code.CLOSED:
+            self._log(logging.INFO, event, f"closed after {up} up, {event.cause.label()}")
+        else:
+            self._log(logging.WARNING, event, f"lost after {up} up, {_why(event)}")
 
     def _retry_scheduled(self, event: ReconnectEvent) -> None:
         """The first failure of an outage is told at once; then one line a minute, the rest for debugging."""

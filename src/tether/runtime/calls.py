@@ -85,7 +85,7 @@ async def run_once(engine: Engine[Any], operation: Callable[[Any], Awaitable[T] 
         if failure is error:
             raise
         raise failure from error
-    if calls.pop(task, None) is not None:  # the connection was lost, but the operation ended well all the same
+    if calls.pop(task, None) is not None:  # the connection was lost, but the operation ended well
         await _absorb(task, cancelled_before)
     done: T = result
     return done

@@ -1,7 +1,7 @@
 """Whether this host was asleep: the monotonic clock stands still meanwhile, another one does not.
 
-Linux: ``CLOCK_BOOTTIME`` goes on. macOS: ``CLOCK_MONOTONIC`` goes on; ``CLOCK_UPTIME_RAW``, by which Python's timers go,
-stands still. Elsewhere nobody can tell: the clock of day is no help, for it is set at will.
+Linux: ``CLOCK_BOOTTIME`` goes on. macOS: ``CLOCK_MONOTONIC`` goes on, and ``CLOCK_UPTIME_RAW``, by which Python's
+timers go, stands still. Elsewhere nobody can tell: the clock of day is no help, for it is set at will.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from tether.core.cause import Cause
+from tether.core.cause import Cause, Code
 from tether.core.duration import compact
 from tether.core.events import Kind, ReconnectEvent
 
@@ -51,7 +51,13 @@ def _reconnected(event: ReconnectEvent) -> tuple[str, Tone]:
     return f"connected again, {compact(event.elapsed or 0)} after the loss", Tone.GOOD
 
 
+def _host_resumed(event: ReconnectEvent) -> tuple[str, Tone]:
+    return f"this host was asleep for {compact(event.elapsed or 0)}", Tone.ASIDE
+
+
 def _lost(event: ReconnectEvent) -> tuple[str, Tone]:
+    if event.cause is not None and event.cause.code is Code.CLOSED:  # on purpose
+        return f"closed: {event.cause.label()}", Tone.ASIDE
     return f"lost: {why(event.cause)}", Tone.BAD
 
 
@@ -87,4 +93,5 @@ _TELLERS: Mapping[Kind, Callable[[ReconnectEvent], tuple[str, Tone]]] = {
     Kind.GAP: _gap,
     Kind.STALLED: _stalled,
     Kind.DEGRADED: _degraded,
+    Kind.HOST_RESUMED: _host_resumed,
 }

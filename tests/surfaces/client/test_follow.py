@@ -48,8 +48,8 @@ def test_words(served: Served) -> None:
         task = await started(served, out)
         await until(out, "orders  try 1 failed: refused (connection refused); next in 1m")
         served.call(lambda: served.supervisor.reconnect("cache"))
-        await until(out, "cache  lost: closed (reconnect was requested)")
-        await until(out, "cache  connected again")
+        await until(out, "cache   closed: reconnect was requested")
+        await until(out, "cache   connected again")
         await ended(task)
 
     asyncio.run(main())

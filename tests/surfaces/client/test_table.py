@@ -73,11 +73,19 @@ def test_what_needs_attention_comes_first() -> None:
         connection("dead", "failed", cause="auth", cause_label="x"),
     ) == [
         "name state for to tries next why",
-        "dead ✕ failed redis://h:6379/0 auth (x)",
+        "dead ✕ failed redis://h:6379/0 auth (x); parked, until: tether reconnect dead",
         "orders ◐ reconnecting 3m20s redis://h:6379/0 3 2.5s refused (connection refused)",
         "apple ● connected 1m30s redis://h:6379/0",
         "zebra ● connected 1m30s redis://h:6379/0",
     ]
+
+
+def test_on_a_narrow_terminal_what_helps_least_is_left_out() -> None:
+    console = new_console(width=60)
+    console.print(table([DOWN | {"id": "a-connection-with-a-very-long-name"}], width=60))
+    head, row = (" ".join(line.split()) for line in console.export_text().splitlines())
+    assert head == "name state for next why"
+    assert row.startswith("a-connection-with-a-ver… ◐ reconnecting 3m20s 2.5s")
 
 
 def test_flags_are_words() -> None:

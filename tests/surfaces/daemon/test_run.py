@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -261,6 +262,8 @@ connections:
         seen += "".join(daemon.api.get(page).text for page in pages)
         assert daemon.end() == 0
         seen += daemon.said()
+        logged = [json.loads(line) for line in daemon.said().splitlines()]
+    assert {"connected", "gave_up"} <= {line["event"]["kind"] for line in logged if "event" in line}
     assert "auth" in seen
     for secret in secrets:
         assert secret not in seen

@@ -90,9 +90,10 @@ class Access:
         if may_read:
             raise Refused(403, "this token may read, and not give commands")
         which = "operate" if operate or not self._read else "read"
+        wrong = "this token is not known; " if given else ""
         raise Refused(
             401,
-            f"send the {which} token: 'Authorization: Bearer …'",
+            f"{wrong}send the {which} token, as 'Authorization: Bearer …'",
             headers={"WWW-Authenticate": 'Bearer realm="tether"'},
         )
 

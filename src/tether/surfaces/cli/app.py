@@ -120,7 +120,12 @@ def demo(
 
 @app.command(help=_RUN)
 def run(
-    config: Annotated[Path, typer.Argument(help="The configuration, a YAML file.", show_default=False)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="The configuration, a YAML file.", show_default=False, readable=False, metavar="FILE"
+        ),
+    ],
     *,
     log_level: Annotated[LogLevel, typer.Option(help="What to log.")] = LogLevel.INFO,
     log_format: Annotated[LogFormat, typer.Option(help="Lines for people, or JSON.")] = LogFormat.TEXT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,22 +17,30 @@ from tether.errors import ConfigError
 if TYPE_CHECKING:
     from tether.surfaces.client.target import Target
 
+NOBODY_READS = 128 + 13
+"""What a shell says of a program that SIGPIPE ended."""
+
 Url = Annotated[
     str,
     typer.Option(
-        envvar="TETHER_URL", help="Where the API is. Default: http://127.0.0.1:8321.", show_default=False
+        help="Where the API is. Default: $TETHER_URL, else http://127.0.0.1:8321.", show_default=False
     ),
 ]
 Token = Annotated[
     str,
     typer.Option(
-        envvar="TETHER_TOKEN",
-        help="The read or operate token; better in the environment.",
+        help="The read or operate token. Default: $TETHER_TOKEN; others can see a command line.",
         show_default=False,
     ),
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Take address and token from this configuration file.")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        readable=False,
+        help="Take address and token from the daemon's file, and nothing else.",
+    ),
 ]
 Name = Annotated[str, typer.Argument(help="The connection's name.")]
 
@@ -62,7 +71,7 @@ def status(
             console.print(text, style=style)
             if found:
                 console.print()
-                console.print(table(found.values()))
+                console.print(table(found.values(), width=console.width))
         if check and any(c["status"] != "connected" for c in found.values()):
             raise typer.Exit(1)
 
@@ -81,13 +90,17 @@ def tail(
     A daemon that is restarted is waited for; what was missed meanwhile follows.
     """
     with _failures():
-        from rich.console import Console
+        from tether.surfaces.client.ask import known
+        from tether.surfaces.client.follow import NobodyReads, Printer, follow
 
-        from tether.surfaces.client.follow import Printer, follow
-
-        printer = Printer(Console(highlight=False), as_json=as_json)
         target = _target(url, token, config)
-        asyncio.run(follow(target, printer, connection=connection, replay=number))
+        if connection:
+            known(target, connection)
+        try:
+            asyncio.run(follow(target, Printer(as_json=as_json), connection=connection, replay=number))
+        except NobodyReads:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nor must Python complain of it when it ends
+            raise typer.Exit(NOBODY_READS) from None
 
 
 def reconnect(name: Name, *, url: Url = "", token: Token = "", config: Config = None) -> None:
@@ -105,26 +118,33 @@ def resume(name: Name, *, url: Url = "", token: Token = "", config: Config = Non
     _command(name, "resume", (url, token, config))
 
 
+_DONE = {"reconnect": "reconnecting now", "pause": "paused", "resume": "resumed"}
+
+
 def _command(name: str, verb: str, where: tuple[str, str, Path | None]) -> None:
     with _failures():
         from tether.surfaces.client.ask import command
 
-        now = command(_target(*where), name, verb)
-        typer.echo(f"{name}: {verb} accepted; it is {'paused' if now['paused'] else now['status']}")
+        command(_target(*where), name, verb)
+        typer.echo(f"{name}: {_DONE[verb]}")
 
 
 def _target(url: str, token: str, config: Path | None) -> Target:
     from tether.surfaces.client.target import DEFAULT_URL, target
 
-    if config is not None:
-        from tether.surfaces.api.server import url_of
-        from tether.surfaces.cli.config import load_or_exit
+    if config is None:
+        return target(
+            url or os.environ.get("TETHER_URL") or DEFAULT_URL, token or os.environ.get("TETHER_TOKEN", "")
+        )
+    from tether.surfaces.api.server import url_of
+    from tether.surfaces.cli.config import load_or_exit
 
-        api = load_or_exit(config).settings.api
-        secret = api.operate_token or api.read_token
-        url = url or url_of(api.host, api.port) + api.base_path
-        token = token or (secret.get_secret_value() if secret is not None else "")
-    return target(url or DEFAULT_URL, token)
+    if url:  # the file's token is for the file's address, and must not be sent elsewhere
+        raise ConfigError("--url: give it or --config, not both")
+    api = load_or_exit(config).settings.api
+    secret = api.operate_token or api.read_token
+    own = "" if secret is None else secret.get_secret_value()
+    return target(url_of(api.host, api.port) + api.base_path, token or own)
 
 
 @contextlib.contextmanager

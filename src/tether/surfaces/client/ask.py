@@ -44,6 +44,11 @@ def command(target: Target, name: str, verb: str) -> dict[str, Any]:
     return answer
 
 
+def known(target: Target, name: str) -> None:
+    """Raise ``AskFailed`` when there is no connection of that name."""
+    _request(target, "GET", f"{_CONNECTIONS}/{quote(name, safe='')}")
+
+
 def _request(target: Target, method: str, path: str) -> Any:
     try:
         # Only what is asked for: no proxy of the environment between here and a daemon on this machine.
@@ -60,18 +65,24 @@ def _body(response: httpx.Response, target: Target) -> Any:
     try:
         return response.json()
     except ValueError:
-        raise AskFailed(f"what answers on {target.url} is not tether's API", UNREACHABLE) from None
+        raise _not_ours(target) from None
 
 
 def unreachable(target: Target, error: Exception) -> AskFailed:
-    """Return the failure for an API that does not answer."""
-    why = (
-        "no answer in time"
-        if isinstance(error, httpx.TimeoutException)
-        else redact(str(error)) or "no answer"
-    )
+    """Return the failure for an API that does not answer as it should."""
+    said = redact(str(error)) or "no answer"
+    if isinstance(error, httpx.ProtocolError | httpx.ReadError) or "SSL" in said:
+        return _not_ours(target, said)
+    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else said
     text = f"nothing answers on {target.url} ({why}); start it with 'tether run', or name another with --url"
     return AskFailed(text, UNREACHABLE)
+
+
+def _not_ours(target: Target, why: str = "") -> AskFailed:
+    said = f" ({why})" if why else ""
+    return AskFailed(
+        f"what answers on {target.url} is not tether's API{said}; name it with --url", UNREACHABLE
+    )
 
 
 def refused(target: Target, response: httpx.Response) -> AskFailed:
@@ -79,12 +90,10 @@ def refused(target: Target, response: httpx.Response) -> AskFailed:
     detail = _detail(response)
     status = response.status_code
     if status in {401, 403}:
-        mend = "" if target.token else "; set TETHER_TOKEN"
+        mend = "; set TETHER_TOKEN" if status == 401 and not target.token else ""
         return AskFailed(f"{target.url} refuses: {detail}{mend}", NOT_ALLOWED)
-    if status == 404 and detail:
-        return AskFailed(detail, REFUSED)
-    if status == 404:
-        return AskFailed(f"what answers on {target.url} is not tether's API", UNREACHABLE)
+    if status == 404 and detail in {"", "Not Found"}:  # not even the path is there
+        return _not_ours(target)
     return AskFailed(detail or f"{target.url} answers {status}", REFUSED)
 
 
@@ -93,4 +102,6 @@ def _detail(response: httpx.Response) -> str:
         body = response.json()
     except ValueError:
         return ""
-    return redact(str(body.get("detail", ""))) if isinstance(body, dict) else ""
+    return (
+        str(body.get("detail", "")) if isinstance(body, dict) else ""
+    )  # of our own making: it holds no secret

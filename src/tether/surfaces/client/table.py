@@ -21,6 +21,11 @@ _LOOKS = {
 _ATTENTION = [Status.FAILED, Status.RECONNECTING, Status.CONNECTING, Status.DISCONNECTED, Status.CONNECTED]
 
 _HEADS = ("name", "state", "for", "to", "tries", "next", "why")
+_LEFT_OUT_BELOW = {_HEADS.index("to"): 90, _HEADS.index("tries"): 70}
+"""Columns of the terminal."""
+
+_WIDEST_NAME = 24
+
 _MAY_SHRINK = {"to", "why"}
 """What is cut first on a narrow terminal."""
 
@@ -45,17 +50,20 @@ def verdict(connections: Iterable[Connection]) -> tuple[str, str]:
     return f"{len(all_) - len(down)} of {len(all_)} up. Down: {names}.", "yellow"
 
 
-def table(connections: Iterable[Connection]) -> Table:
-    """Return a line for each connection."""
+def table(connections: Iterable[Connection], *, width: int = 120) -> Table:
+    """Return a line for each connection; of ``width`` columns, those that help least are left out first."""
     shown = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     rows = [_row(connection) for connection in sorted(connections, key=_by_attention)]
+    left_out = {place for place, least in _LEFT_OUT_BELOW.items() if width < least}
     for place, head in enumerate(_HEADS):
+        if place in left_out:
+            continue
         widest = max(len(head), *(len(row[place]) for row in rows)) if rows else len(head)
         shown.add_column(
             head, no_wrap=True, overflow="ellipsis", min_width=None if head in _MAY_SHRINK else widest
         )
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*(cell for place, cell in enumerate(row) if place not in left_out))
     return shown
 
 
@@ -68,7 +76,7 @@ def _row(c: Connection) -> list[Text | str]:
     up = c["status"] == Status.CONNECTED
     since = c["session_uptime"] if up else c["down_for"]
     return [
-        Text(c["id"], style="bold"),
+        Text(_cut(c["id"]), style="bold"),
         Text(f"{mark} {_state(c)}", style=colour),
         _short(since),
         Text(c["url"], style="dim"),
@@ -88,7 +96,8 @@ def _why(c: Connection) -> str:
         return str(c["problem"])
     if c["cause"] is None:
         return ""
-    return f"{c['cause']} ({c['cause_label']})"
+    why = f"{c['cause']} ({c['cause_label']})"
+    return f"{why}; parked, until: tether reconnect {c['id']}" if c["status"] == Status.FAILED else why
 
 
 def _next(c: Connection) -> str:
@@ -101,3 +110,7 @@ def _next(c: Connection) -> str:
 def _short(duration: str | None) -> str:
     """Return a duration of the API as people read it, or ''."""
     return "" if duration is None else compact(float(duration.rstrip("s")))
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _WIDEST_NAME else name[: _WIDEST_NAME - 1] + "…"

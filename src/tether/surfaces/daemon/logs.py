@@ -87,8 +87,18 @@ class _Json(_Masked):
         }
         event = getattr(record, "tether", None)
         if isinstance(event, dict):
-            line["event"] = event
-        return redact(json.dumps(line, ensure_ascii=False, default=str), self._secrets)
+            line["event"] = self._masked(event)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+    def _masked(self, value: Any) -> Any:
+        """Mask in every text by itself: JSON as a whole has quotes and keys that are no part of a secret."""
+        if isinstance(value, str):
+            return redact(value, self._secrets)
+        if isinstance(value, dict):
+            return {key: self._masked(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._masked(each) for each in value]
+        return value
 
 
 def _time(record: logging.LogRecord) -> str:

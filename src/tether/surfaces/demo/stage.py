@@ -159,18 +159,21 @@ async def stage(settings: Settings) -> AsyncIterator[Stage]:
             connection = await _connection(server.port, board, ledger)
             async with connection as reconnector, _api(settings, reconnector) as board.api:
                 if board.api:
-                    board.say("demo", f"API on {board.api}; ask it with: {_command()} status", Tone.ASIDE)
+                    board.say("demo", f"its state is on {board.api}; in another terminal:", Tone.ASIDE)
+                    board.say("demo", _command(board.api), Tone.ASIDE)
                 yield Stage(settings, board, reconnector, ledger, hands)
     finally:
         await hands.finish(lambda _: server.close())
 
 
-def _command() -> str:
-    """Return how to call ``tether`` here: it is not on everybody's PATH."""
-    if shutil.which("tether") is not None:
-        return "tether"
+def _command(url: str) -> str:
+    """Return how to ask for the state: ``tether`` is not on everybody's PATH, nor its port always the usual one."""
     program = Path(sys.executable).with_name("tether")
-    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    if shutil.which("tether") is not None:
+        program = Path("tether")
+    elif program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return f"{program} status" + ("" if url.endswith(f":{API_PORT}") else f" --url {url}")
 
 
 @asynccontextmanager
