@@ -102,7 +102,9 @@ def imports(tree: ast.AST, module: str, *, is_package: bool = False, types_too: 
                 ]
                 base = ".".join([*above, *([base] if base else [])])
             names = {f"{base}.{alias.name}" for alias in node.names}
-            found |= names if names <= set(SOURCES) else names | {base}  # submodules need nothing of their package
+            found |= (
+                names if names <= set(SOURCES) else names | {base}
+            )  # submodules need nothing of their package
     return found
 
 

@@ -33,7 +33,7 @@ SPECIFIED = {
 }  # fmt: skip
 NOT_YET = {
     "tether.storage": {"MySQLReconnector", "DatabaseReconnector", "ElasticsearchReconnector"},
-    "tether.testing": {"FaultProxy", "check_event_bus"},
+    "tether.testing": {"check_event_bus"},
 }
 BEYOND = {
     "tether": {"IllegalTransition", "MissingDriver", "NoVerdict", "UsageError"},  # 'and its children'
@@ -43,6 +43,9 @@ BEYOND = {
         "Accept", "Hang", "ScriptedConnection",
         # what VirtualTimeLoop and check_connector are used with
         "Deadlock", "run_virtual", "RecordingAttempt",
+        # what a FaultProxy does to connections, and a true blackhole
+        "Bandwidth", "Latency", "LimitData", "Placed", "ResetPeer", "Slicer", "SlowClose", "Timeout", "Toxic",
+        "ToxicError", "handshake_cuts", "Blackhole", "BlackholeUnavailable",
         # servers that can be killed, frozen and made to misbehave
         "BacklogServer", "FlappingServer", "MuteServer", "PortTaken", "RedisServer", "ServerFailed", "ServerMissing",
         "ServerProcess", "find_redis", "free_port", "port_is_free", "refused_port",

@@ -10,6 +10,7 @@ import typer
 
 import tether
 from tether.surfaces.cli.ask import pause, reconnect, resume, status, tail
+from tether.surfaces.cli.chaos import chaos
 from tether.surfaces.cli.config import config_app, load_or_exit
 
 app = typer.Typer(
@@ -142,5 +143,5 @@ def run(
     raise typer.Exit(run_daemon(loaded))
 
 
-for command in (status, tail, reconnect, pause, resume):
+for command in (status, tail, reconnect, pause, resume, chaos):
     app.command()(command)
