@@ -135,6 +135,7 @@ def test_what_cannot_be_here_is_a_skip_with_a_reason_or_a_failure_if_it_must_be(
         def test_blackhole(blackhole):
             raise AssertionError
         """
+    monkeypatch.delenv("TETHER_REQUIRE_SERVERS", raising=False)
     done = run(source)
     done.assert_outcomes(skipped=2)
     done.stdout.fnmatch_lines(["*no redis-server here*", "*a blackhole needs root*"])
