@@ -339,7 +339,8 @@ async def main():
     await r.start()
     await r.run(lambda c: c.ping())
     print("up", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    ready.set()
+    await asyncio.to_thread(done.wait)
     await r.run(lambda c: c.ping())
     print(r.stats().losses, r.stats().probes_failed, flush=True)
     await r.stop()
@@ -352,13 +353,14 @@ def child():
         asyncio.run(life())
     sys.exit(3)
 
+ready, done = threading.Event(), threading.Event()
 thread = threading.Thread(target=asyncio.run, args=(main(),))
 thread.start()
-while r.stats().attempts == 0 or not r.is_connected:
-    pass
+ready.wait()  # forked while the other thread prints, the child would wait for stdout's lock for ever: Python's own trap
 if (pid := os.fork()) == 0:
     child()
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+done.set()
 thread.join()
 """
 
