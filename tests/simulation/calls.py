@@ -57,7 +57,7 @@ class Call:
             not isinstance(client, Handle) or client is self.story.live_handle,
             "calls get the live connection",
         )
-        self.running, self._result, self._error = generation, None, None
+        self.running, self._result, self._error = self.story.live, None, None
         self._began.append((generation, self.story.now()))
         try:
             self._result = await self._work(client, generation)

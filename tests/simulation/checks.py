@@ -101,8 +101,7 @@ def check_users(story: Story, calls: Iterable[Call], waiters: Iterable[Waiter]) 
     """Check that nobody waits for what can no longer come."""
     for call in calls:
         cut = call.running is not None and call.running != story.live and call.ends not in SPARED
-        own = call.connector.client is not None and story.live is None  # may find out that the peer is back
-        spared = call.connector.driver_retries or own or call.cancelled
+        spared = call.connector.driver_retries or call.cancelled
         story.must(not cut or spared, "calls end with their connection", f"{call.how} on {call.running}")
     for waiter in waiters:
         if waiter.cancelled:
